@@ -1,0 +1,54 @@
+# The one runner that a bare machine has. `make demo` and `make test` set up all they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+NODE := $(shell command -v npm 2>/dev/null)
+SERVERS := $(if $(NODE),tests/interop/node_modules/.made)
+SOURCES := daemon handlers tests bench
+
+.PHONY: demo test check format lint types layers coverage bench lock clean
+
+demo: .venv/.made ## one session's life, replayed through the handlers log and audit
+	@$(BIN)/python -m fbsessiond replay docs/demo --config docs/demo/demo.toml
+
+test: .venv/.made $(SERVERS) ## all tests
+	$(BIN)/python -m pytest
+
+check: .venv/.made $(SERVERS) format lint types layers coverage ## what must hold before a commit
+
+format: .venv/.made
+	$(BIN)/ruff format --check $(SOURCES)
+
+lint: .venv/.made
+	$(BIN)/ruff check $(SOURCES)
+
+types: .venv/.made
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+layers: .venv/.made
+	$(BIN)/lint-imports
+
+coverage: .venv/.made $(SERVERS) ## all tests, and every module covered by its own test file
+	$(BIN)/python -m pytest --cov --cov-context=test --cov-report=
+	$(BIN)/python tests/own_coverage.py
+
+bench: .venv/.made $(SERVERS) ## ratios against each step's own limit
+	$(BIN)/python bench/run.py
+
+lock: ## requirements.lock from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" -q -o requirements.lock
+
+clean:
+	rm -rf .venv tests/interop/node_modules dist
+
+.venv/.made: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fbsessiond needs Python 3.11 or later; name it: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+tests/interop/node_modules/.made: tests/interop/package-lock.json
+	npm ci --prefix tests/interop --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -1,0 +1,1 @@
+"""fbsessiond: watch Facebook private-messaging sessions on Genesys Web Services."""

@@ -1,0 +1,26 @@
+"""A limit on everything that comes from outside, beside each other, related by assertions."""
+
+RESPONSE_BYTES = 64 * 1024 * 1024
+"""The longest response or websocket frame that is read from a server."""
+
+NOTIFICATION_BYTES = 4 * 1024 * 1024
+"""The longest notification that is decoded; a longer one is quarantined. The longest documented sample: 4 KB."""
+
+BATCH_MESSAGES = 10_000
+"""The most messages that one commit takes; a source cuts a longer response into several batches."""
+
+FIXTURE_BYTES = 1024 * 1024 * 1024
+"""The longest file that a replay reads, after unpacking."""
+
+CAPABILITIES = 1_000
+PARTICIPANTS = 10_000
+USER_DATA_KEYS = 10_000
+"""The most that one session may have of each."""
+
+KNOWN_SESSIONS = 4_096
+"""Sessions whose last known state is kept in memory; others are read from the journal when they are needed."""
+
+PROBLEM_CHARACTERS = 2_000
+"""How much is kept of an error's text in the journal."""
+
+assert NOTIFICATION_BYTES <= RESPONSE_BYTES, "a notification fits into a response"  # noqa: S101  checked at import
