@@ -1,0 +1,86 @@
+"""The interface of handlers: what they get, what they give back.
+
+    class Greet(Handler):
+        '''Say hello when an agent enters a session.'''
+        greeting: str = "hello"                     # an option: [handlers.greet] greeting = "…"
+
+        async def handle(self, delivery: Delivery) -> Outcome:
+            print(self.greeting, delivery.transition.session.id)
+            return Done()
+
+A transition reaches each handler that wants it at least once, and one session's transitions reach a handler in order,
+one at a time. `Delivery.key` is the same however often a delivery is tried: use it to do a thing only once.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from fbsessiond.transition import Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One transition for one handler."""
+
+    id: str
+    """`42/audit`: the journal's entry and the handler's name."""
+    key: str
+    """Its idempotency key: the same at every attempt, and different from any other delivery's, in any journal."""
+    handler: str
+    """The name of the handler's instance in the configuration."""
+    attempt: int
+    """1 at the first attempt. An interruption, such as a restart, is no attempt."""
+    due_at: datetime
+    """When it was first due, in UTC."""
+    late: timedelta
+    """How long after that it runs: after a restart or failed attempts, more than a moment."""
+    transition: Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The delivery is settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Not now: try again after a pause. Counts as no failed attempt."""
+
+    pause: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Never: the delivery becomes a dead letter at once. The reason is for the person who looks at it."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Done | Defer | Reject
+"""What `handle` gives back. An exception is a failed attempt: it is tried again, with growing pauses."""
+
+
+class Handler(BaseModel, ABC):
+    """A reaction to transitions. Its fields are its options, checked when the daemon starts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @abstractmethod
+    async def handle(self, delivery: Delivery) -> Outcome:
+        """React to one delivery.
+
+        It runs on the daemon's event loop: await what takes time, and hand what blocks to `asyncio.to_thread`. It is
+        cancelled after the configured time-out, which counts as a failed attempt, and when the daemon stops, which
+        doesn't.
+        """
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Hold what the handler needs while the daemon runs: a client, a file. Entered once, left at the end."""
+        yield

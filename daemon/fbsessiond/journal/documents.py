@@ -1,0 +1,26 @@
+"""A session's document, from what the journal holds of it."""
+
+import msgspec
+
+from fbsessiond.journal.records import Entry
+from fbsessiond.message import Message
+from fbsessiond.notification import Document, SessionNotification, read
+
+
+def document_of(entry: Entry) -> Document:
+    """Return the session's merged document as of an entry that changed it."""
+    if entry.document is not None:
+        document: Document = msgspec.json.decode(entry.document)
+        return document
+    return own_part(entry.notification, entry.session)
+
+
+def own_part(notification: bytes, session: str | None) -> Document:
+    """Return a notification's own part on a session.
+
+    Raises `LookupError` where there is none: then the entry's checksum doesn't fit, or the journal isn't ours.
+    """
+    for one in read(Message(b"", None, notification)):
+        if isinstance(one, SessionNotification) and one.session_id == session and one.document is not None:
+            return one.document
+    raise LookupError(f"no part on session {session} in the notification")

@@ -1,0 +1,37 @@
+"""The engines by the scheme of a journal's address."""
+
+from datetime import datetime
+from pathlib import Path
+
+from fbsessiond.errors import ConfigurationError
+from fbsessiond.journal.interface import Journal, Reader
+from fbsessiond.journal.sqlite.engine import SqliteJournal
+from fbsessiond.journal.sqlite.reader import SqliteReader
+
+IN_MEMORY = "sqlite::memory:"
+"""A journal that lives as long as its process."""
+
+
+def open_journal(url: str, state_directory: Path, now: datetime) -> Journal:
+    """Open a journal to write it; one daemon at a time can.
+
+    The address is `sqlite:FILE`, where a relative path counts from the state directory. Raises `ConfigurationError`
+    for an address that no engine knows, and `JournalError` where the journal can't be used.
+    """
+    return SqliteJournal(_path(url, state_directory), now)
+
+
+def open_reader(url: str, state_directory: Path) -> Reader:
+    """Open a journal to look at it, while a daemon writes it or not. Raises as `open_journal` does."""
+    return SqliteReader(_path(url, state_directory))
+
+
+def _path(url: str, state_directory: Path) -> Path:
+    scheme, colon, rest = url.partition(":")
+    if scheme != "sqlite" or not colon or not rest:
+        raise ConfigurationError(
+            f"{url!r} is no journal's address; it is written 'sqlite:FILE', e.g. 'sqlite:journal.db'"
+        )
+    if url == IN_MEMORY:
+        return Path(":memory:")
+    return state_directory / Path(rest).expanduser()

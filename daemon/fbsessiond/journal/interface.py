@@ -1,0 +1,131 @@
+"""What every engine of the journal does. The conformance tests say the same in code, and run over each engine."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+
+from fbsessiond.journal.records import (
+    DeliveryRecord,
+    Draft,
+    Entry,
+    Finding,
+    Lease,
+    Misfit,
+    Quarantined,
+    Settlement,
+    Statistics,
+)
+from fbsessiond.message import Batch
+from fbsessiond.notification import Document
+
+
+class Journal(ABC):
+    """The durable record of everything, as the one daemon that writes it sees it.
+
+    A method that writes returns when what it wrote is on disk. Every failure to write is a `JournalError`, after which
+    the journal refuses everything: what a failed write left behind can't be known.
+    """
+
+    identity: str
+    """Differs from any other journal's: the first part of every idempotency key."""
+
+    @abstractmethod
+    async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
+        """Write a batch durably: entries in order, the sessions' last known states, deliveries, quarantine."""
+
+    @abstractmethod
+    async def known(self, agent: str, session: str) -> Document | None:
+        """Return what is known of a session: its merged document; None before its first sight."""
+
+    @abstractmethod
+    async def lease(self, handler: str, most: int, now: datetime, until: datetime) -> Sequence[Lease]:
+        """Hand out up to `most` due deliveries of a handler, the longest due first, of each session only its first.
+
+        A lease is a postponed due date: a delivery that isn't settled by `until` is due again.
+        """
+
+    @abstractmethod
+    async def settle(self, settlements: Sequence[Settlement], now: datetime) -> None:
+        """Write how attempts ended. What waited behind a settled delivery becomes due."""
+
+    @abstractmethod
+    async def release(self, leases: Sequence[Lease], now: datetime) -> None:
+        """Hand deliveries back that were interrupted: due at once, and no attempt more."""
+
+    @abstractmethod
+    async def next_due(self, handler: str) -> datetime | None:
+        """Return when a handler's next delivery is due, which can be in the past; None where none is pending."""
+
+    @abstractmethod
+    def wakes(self, handler: str) -> asyncio.Event:
+        """Return the event that is set whenever a delivery of this handler may have become due."""
+
+    @abstractmethod
+    async def prune(self, before: datetime, most_bytes: int | None) -> int:
+        """Forget the oldest entries: those received before a point in time, and more while the journal is too large.
+
+        Takes a bounded bite a call, so that it never holds up an append for long, and returns how many entries it
+        forgot; 0 when there is nothing more to forget. An entry with a pending delivery stays, and so does all that
+        follows it; what is known of a session that isn't finished stays too.
+        """
+
+    @abstractmethod
+    async def take_retries(self) -> Sequence[Quarantined]:
+        """Return the quarantined messages that a person asked to try again."""
+
+    @abstractmethod
+    async def release_quarantined(self, quarantined: Quarantined, drafts: Sequence[Draft], error: str | None) -> None:
+        """Write what trying a quarantined message again gave: entries, and it leaves; or an error, and it stays."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the journal. Nothing is lost without it, either."""
+
+
+class Reader(ABC):
+    """The journal as the reading verbs see it, while a daemon writes it too. The few changes here are a person's."""
+
+    @abstractmethod
+    def entries(self, *, session: str | None = None, agent: str | None = None, after_seq: int = 0) -> Iterator[Entry]:
+        """Yield entries in their order."""
+
+    @abstractmethod
+    def deliveries(self, *, seq: int | None = None) -> Iterator[DeliveryRecord]:
+        """Yield deliveries in the order of their entries."""
+
+    @abstractmethod
+    def dead(self, *, seq: int | None = None, handler: str | None = None) -> Iterator[DeliveryRecord]:
+        """Yield dead letters in the order of their entries."""
+
+    @abstractmethod
+    def quarantined(self, *, seq: int | None = None) -> Iterator[Quarantined]:
+        """Yield what is in the quarantine."""
+
+    @abstractmethod
+    def statistics(self) -> Statistics:
+        """Count what there is."""
+
+    @abstractmethod
+    def verify(self, progress: Callable[[int, int], None]) -> Iterator[Finding]:
+        """Check everything that can be checked, and yield what is wrong; `progress` gets entries done, and all."""
+
+    @abstractmethod
+    def redaction_key(self) -> bytes:
+        """Return the secret of the tokens that stand for customer data in what this journal shows."""
+
+    @abstractmethod
+    def retry_dead(self, record: DeliveryRecord, now: datetime) -> bool:
+        """Make a dead letter due again, with all its attempts; False where it is no dead letter any more."""
+
+    @abstractmethod
+    def drop_dead(self, record: DeliveryRecord, reason: str, now: datetime) -> bool:
+        """Withdraw a dead letter for good, with the reason; False where it is no dead letter any more."""
+
+    @abstractmethod
+    def retry_quarantined(self, seq: int) -> bool:
+        """Ask that a quarantined message be read again; False where it isn't in the quarantine any more."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the reader."""

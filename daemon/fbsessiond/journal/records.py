@@ -1,0 +1,147 @@
+"""What the journal holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from fbsessiond.message import Message, Origin
+from fbsessiond.transition import Change, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A delivery that an entry causes."""
+
+    handler: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A notification that was understood: an entry that has no number yet."""
+
+    message: Message
+    change: Change
+    document: bytes | None = None
+    """The session's merged document as JSON. None: the notification's own part says it all, or nothing changed."""
+    wanted: Sequence[Wanted] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A message that doesn't validate, on its way to the quarantine."""
+
+    message: Message
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A notification in the journal."""
+
+    seq: int
+    received_at: datetime
+    origin: Origin
+    agent: str
+    channel: str | None
+    session: str | None
+    kind: Kind
+    before: str | None
+    after: str | None
+    notification: bytes
+    """The message's `data`, word for word."""
+    document: bytes | None
+    """The session's merged document, where it is more than the notification's own part."""
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery is in its life."""
+
+    WAITING = "waiting"
+    """Behind an earlier delivery of its session, or its clock runs."""
+    DUE = "due"
+    RUNNING = "running"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A delivery handed out to be carried out."""
+
+    number: int
+    """Guards its settlement: one that comes after the lease was given to another has no effect."""
+    handler: str
+    attempts: int
+    """Failed attempts so far."""
+    due_at: datetime
+    """When it was first due."""
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How an attempt at a delivery ended."""
+
+    lease: Lease
+    state: DeliveryState
+    """DELIVERED or DEAD; or DUE: again at `due_at`."""
+    attempts: int
+    because: str | None = None
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A message in the quarantine."""
+
+    seq: int
+    """Its place in the quarantine, which counts by itself."""
+    received_at: datetime
+    origin: Origin
+    agent: str
+    channel: str | None
+    error: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """A delivery, as a reader sees it."""
+
+    seq: int
+    handler: str
+    agent: str
+    session: str
+    after: str | None
+    state: DeliveryState
+    attempts: int
+    because: str | None
+    at: datetime
+    """When it is due; or, once settled, when that was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong in a journal."""
+
+    where: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """How much the journal holds."""
+
+    entries: int
+    first_seq: int | None
+    last_seq: int | None
+    first_received_at: datetime | None
+    last_received_at: datetime | None
+    kinds: dict[str, int] = field(default_factory=dict[str, int])
+    sessions: int = 0
+    deliveries: dict[str, int] = field(default_factory=dict[str, int])
+    quarantined: int = 0
+    bytes: int = 0

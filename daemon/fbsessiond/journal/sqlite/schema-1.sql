@@ -1,0 +1,81 @@
+-- Times are microseconds since 1970, UTC. A delivery that isn't settled is a row of `pending`, one that is, of `settled`.
+
+CREATE TABLE facts (
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE entries (
+    seq INTEGER PRIMARY KEY,        -- dense
+    received_at INTEGER NOT NULL,
+    origin TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    channel TEXT,
+    session TEXT,
+    kind TEXT NOT NULL,
+    before TEXT,
+    after TEXT,
+    notification BLOB NOT NULL,     -- word for word
+    document BLOB,                  -- the session's merged document, where the notification's own part isn't all of it
+    checksum INTEGER NOT NULL       -- CRC-32 of all the other columns
+) STRICT;
+
+CREATE INDEX entries_by_session ON entries (session, seq) WHERE session IS NOT NULL;
+
+-- What is known of each session: the document of entry `seq`, kept here once that entry is forgotten.
+CREATE TABLE sessions (
+    agent TEXT NOT NULL,
+    session TEXT NOT NULL,
+    state TEXT,
+    since INTEGER,                  -- when it entered the state
+    seq INTEGER NOT NULL,
+    document BLOB,
+    PRIMARY KEY (agent, session)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sessions_by_entry ON sessions (seq);
+
+-- The key's order makes the first delivery of a session and handler one step away.
+CREATE TABLE pending (
+    handler TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    session TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    wanted_at INTEGER NOT NULL,     -- when it is first due
+    due_at INTEGER,                 -- when it is due now; NULL behind an earlier delivery of its session
+    lease INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    because TEXT,
+    PRIMARY KEY (handler, agent, session, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX pending_due ON pending (handler, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX pending_by_entry ON pending (seq);
+
+CREATE TABLE settled (
+    seq INTEGER NOT NULL,
+    handler TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    session TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    because TEXT,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (seq, handler)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX settled_dead ON settled (seq, handler) WHERE state = 'dead';
+
+CREATE TABLE quarantine (
+    seq INTEGER PRIMARY KEY,        -- dense, by itself
+    received_at INTEGER NOT NULL,
+    origin TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    channel TEXT,
+    error TEXT NOT NULL,
+    raw BLOB NOT NULL,              -- word for word
+    state TEXT NOT NULL DEFAULT 'kept',     -- or: retry (a person asked), released (it became entries)
+    checksum INTEGER NOT NULL       -- CRC-32 of received_at, origin, agent, channel and raw
+) STRICT;
+
+CREATE INDEX quarantine_open ON quarantine (state, seq) WHERE state <> 'released';
