@@ -8,7 +8,8 @@ SOURCES := daemon handlers tests bench
 .PHONY: demo test check format lint types layers coverage bench lock clean
 
 demo: .venv/.made ## one session's life, replayed through the handlers log and audit
-	@$(BIN)/python -m fbsessiond replay docs/demo --config docs/demo/demo.toml
+	@$(BIN)/fbsessiond replay docs/demo --config docs/demo/demo.toml
+	@$(BIN)/fbsessiond audit verify --config docs/demo/demo.toml
 
 test: .venv/.made $(SERVERS) ## all tests
 	$(BIN)/python -m pytest
@@ -40,7 +41,7 @@ lock: ## requirements.lock from pyproject.toml (needs uv)
 		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" -q -o requirements.lock
 
 clean:
-	rm -rf .venv tests/interop/node_modules dist
+	rm -rf .venv .demo tests/interop/node_modules dist
 
 .venv/.made: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fbsessiond needs Python 3.11 or later; name it: make PYTHON=python3.12 …")'

@@ -4,7 +4,8 @@
     ├── ConfigurationError   exit 78   a person changes the configuration; the journal is untouched
     ├── RefusedError         exit 77   a person corrects the credentials; trying again could lock the account
     ├── UnavailableError     exit 69   GWS can't be reached; trying again later can help
-    └── JournalError         exit 74   the disk failed, or the journal can't be used; nothing is acknowledged any more
+    └── DiskError            exit 74   the disk failed; nothing is acknowledged any more, the daemon stops
+        └── JournalError               the same, or the journal can't be used
 
 Anything else that escapes is a bug: the daemon crashes, and the service manager starts it anew.
 The exit statuses are those of sysexits.h.
@@ -37,7 +38,11 @@ class UnavailableError(FbsessiondError):
     exit_status = 69
 
 
-class JournalError(FbsessiondError):
-    """The journal can't be opened, read or written."""
+class DiskError(FbsessiondError):
+    """A write or a sync failed in a way that leaves unknown what is on disk. A handler may raise it, too."""
 
     exit_status = 74
+
+
+class JournalError(DiskError):
+    """The journal can't be opened, read or written."""

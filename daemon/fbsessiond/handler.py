@@ -13,14 +13,16 @@ one at a time. `Delivery.key` is the same however often a delivery is tried: use
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from pathlib import Path
+from typing import Annotated, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
+from fbsessiond.finding import Finding
 from fbsessiond.transition import Transition
 
 
@@ -62,6 +64,18 @@ class Reject:
     reason: str
 
 
+STATE_DIRECTORY = "state_directory"
+"""The key in pydantic's validation context under which the folder for handlers' files is."""
+
+
+def _in_state_directory(path: Path, info: ValidationInfo) -> Path:
+    folder: Path = (info.context or {}).get(STATE_DIRECTORY, Path())
+    return folder / path.expanduser()
+
+
+StatePath: TypeAlias = Annotated[Path, AfterValidator(_in_state_directory)]
+"""An option that names a file: a relative path counts from the daemon's state directory."""
+
 Outcome: TypeAlias = Done | Defer | Reject
 """What `handle` gives back. An exception is a failed attempt: it is tried again, with growing pauses."""
 
@@ -79,6 +93,10 @@ class Handler(BaseModel, ABC):
         cancelled after the configured time-out, which counts as a failed attempt, and when the daemon stops, which
         doesn't.
         """
+
+    def verify(self) -> Iterator[Finding]:
+        """Check what the handler keeps, and yield what is wrong with it: `fbsessiond NAME verify`, where it has any."""
+        return iter(())
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:

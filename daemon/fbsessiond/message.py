@@ -1,10 +1,10 @@
 """What a source yields: batches of messages, as they arrived."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Protocol
 
 
 class Origin(StrEnum):
@@ -40,5 +40,25 @@ class Batch:
     messages: tuple[Message, ...]
 
 
-Source: TypeAlias = AsyncIterable[Batch]
-"""Where batches come from. It is asked for its next batch only after the last one is on disk."""
+class Batches(Protocol):
+    """An iterator of batches that can be closed."""
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        """Return itself."""
+        ...
+
+    def __anext__(self) -> Awaitable[Batch]:
+        """Return the next batch; asking for it says that the last one is on disk."""
+        ...
+
+    def aclose(self) -> Awaitable[None]:
+        """End it, wherever it is, and free what it holds."""
+        ...
+
+
+class Source(Protocol):
+    """Where batches come from. It is asked for its next batch only after the last one is on disk."""
+
+    def __aiter__(self) -> Batches:
+        """Begin."""
+        ...

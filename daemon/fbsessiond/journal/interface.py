@@ -5,11 +5,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
+from fbsessiond.finding import Finding
 from fbsessiond.journal.records import (
     DeliveryRecord,
     Draft,
     Entry,
-    Finding,
     Lease,
     Misfit,
     Quarantined,
@@ -77,6 +77,10 @@ class Journal(ABC):
     @abstractmethod
     async def release_quarantined(self, quarantined: Quarantined, drafts: Sequence[Draft], error: str | None) -> None:
         """Write what trying a quarantined message again gave: entries, and it leaves; or an error, and it stays."""
+
+    @abstractmethod
+    def reader(self) -> "Reader":
+        """Return a look at this journal from within this process; it ends with the journal."""
 
     @abstractmethod
     def close(self) -> None:

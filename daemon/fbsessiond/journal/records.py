@@ -124,14 +124,6 @@ class DeliveryRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is wrong in a journal."""
-
-    where: str
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
 class Statistics:
     """How much the journal holds."""
 

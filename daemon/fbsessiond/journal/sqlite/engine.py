@@ -17,9 +17,10 @@ import msgspec
 
 from fbsessiond.errors import JournalError
 from fbsessiond.journal.documents import own_part
-from fbsessiond.journal.interface import Journal
+from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.journal.records import DeliveryState, Draft, Lease, Misfit, Quarantined, Settlement
 from fbsessiond.journal.sqlite.file import MEMORY, Lock, fact, open_to_write, read_queries
+from fbsessiond.journal.sqlite.reader import SqliteReader
 from fbsessiond.journal.sqlite.rows import (
     entry_row,
     from_microseconds,
@@ -125,6 +126,10 @@ class SqliteJournal(Journal):
 
         await self._submit(work)
         self._wake({wanted.handler for draft in drafts for wanted in draft.wanted})
+
+    def reader(self) -> Reader:
+        """Return a reader that looks through the writer's own connection."""
+        return SqliteReader(self._path, self.connection)
 
     def close(self) -> None:
         """Close the file and end the lock; what is still queued fails."""

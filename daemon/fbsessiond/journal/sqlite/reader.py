@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fbsessiond.errors import JournalError
+from fbsessiond.finding import Finding
 from fbsessiond.journal.interface import Reader
-from fbsessiond.journal.records import DeliveryRecord, Entry, Finding, Quarantined, Statistics
+from fbsessiond.journal.records import DeliveryRecord, Entry, Quarantined, Statistics
 from fbsessiond.journal.sqlite.file import fact, open_to_read, read_queries
 from fbsessiond.journal.sqlite.rows import (
     Row,

@@ -1,0 +1,23 @@
+"""The commands, together."""
+
+import typer
+
+from fbsessiond.cli import checking, dead, export, journal, quarantine, replay, run, verifying
+
+app = typer.Typer(
+    name="fbsessiond",
+    help="Watch Facebook private-messaging sessions on Genesys Web Services, and do what should follow.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,  # their local variables would show customer data
+    rich_markup_mode=None,
+)
+
+app.command(name="run", epilog=run.EPILOG)(run.run)
+app.command(name="replay", epilog=replay.EPILOG)(replay.replay)
+app.command(name="check", epilog=checking.EPILOG)(checking.check)
+app.command(name="export", epilog=export.EPILOG)(export.export)
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(dead.app, name="dead")
+app.add_typer(journal.app, name="journal")
+app.add_typer(verifying.app, name="audit")

@@ -1,0 +1,57 @@
+"""`fbsessiond export`: the journal's entries."""
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from fbsessiond.cli.options import AsJson, Config, JournalUrl, Reveal, reading
+from fbsessiond.cli.printing import iso, print_json, print_line
+from fbsessiond.journal.records import Entry
+from fbsessiond.privacy import redact
+
+EPILOG = """Examples:
+
+fbsessiond export --session 0002DaAVKJ0V0095
+
+fbsessiond export --json > journal.jsonl && fbsessiond replay journal.jsonl"""
+
+
+def export(
+    session: Annotated[str | None, typer.Option(help="Only this session's entries.", show_default=False)] = None,
+    agent: Annotated[str | None, typer.Option(help="Only this agent's entries.", show_default=False)] = None,
+    config: Config = None,
+    journal: JournalUrl = None,
+    as_json: AsJson = False,
+    reveal: Reveal = False,
+) -> None:
+    """Print the journal's entries in their order, customer data hidden behind tokens.
+
+    With --json they can be replayed.
+    """
+    with reading(journal, config) as reader:
+        key = None if reveal else reader.redaction_key()
+        for entry in reader.entries(session=session, agent=agent):
+            if as_json:
+                print_json(to_record(entry, key))
+            else:
+                change = f"  {entry.before or '-'} -> {entry.after}" if entry.after else ""
+                where = f"{entry.agent}  {entry.session or entry.channel or '-'}"
+                print_line(f"{entry.seq}  {iso(entry.received_at)}  {entry.origin}  {where}  {entry.kind}{change}")
+
+
+def to_record(entry: Entry, redaction_key: bytes | None) -> dict[str, Any]:
+    """Return an entry as a line of JSON shows it; without a key, customer data stands there as it is."""
+    notification = msgspec.json.decode(entry.notification)
+    return {
+        "seq": entry.seq,
+        "received_at": iso(entry.received_at),
+        "origin": entry.origin.value,
+        "agent": entry.agent,
+        "channel": entry.channel,
+        "session": entry.session,
+        "kind": entry.kind.value,
+        "before": entry.before,
+        "after": entry.after,
+        "notification": notification if redaction_key is None else redact(notification, redaction_key),
+    }

@@ -1,0 +1,43 @@
+"""`fbsessiond journal`: the journal as a whole."""
+
+import dataclasses
+
+import typer
+
+from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
+from fbsessiond.cli.printing import iso, print_json, print_line, progress
+
+app = typer.Typer(help="The journal as a whole.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: fbsessiond journal verify --journal sqlite:journal.db")
+def verify(config: Config = None, journal: JournalUrl = None, as_json: AsJson = False) -> None:
+    """Check everything that can be checked. Exit status 1 if anything is wrong."""
+    found = 0
+    with reading(journal, config) as reader, progress("verifying") as report:
+        for finding in reader.verify(report):
+            found += 1
+            if as_json:
+                print_json({"where": finding.where, "what": finding.what})
+            else:
+                print_line(f"{finding.where}: {finding.what}")
+        entries = reader.statistics().entries if not found else 0
+    if found:
+        raise typer.Exit(1)
+    if not as_json:
+        print_line(f"{entries} entries: every one is whole, and follows from the one before.")
+
+
+@app.command(epilog="Example: fbsessiond journal stats --json")
+def stats(config: Config = None, journal: JournalUrl = None, as_json: AsJson = False) -> None:
+    """Count what the journal holds."""
+    with reading(journal, config) as reader:
+        record = dataclasses.asdict(reader.statistics())
+    for key in ("first_received_at", "last_received_at"):
+        record[key] = iso(record[key])
+    if as_json:
+        print_json(record)
+        return
+    for key, value in record.items():
+        counts = ", ".join(f"{count} {name}" for name, count in value.items()) if isinstance(value, dict) else value
+        print_line(f"{key.replace('_', ' '):<18} {'-' if counts in {None, ''} else counts}")

@@ -1,0 +1,72 @@
+"""`fbsessiond quarantine`: the messages that don't validate."""
+
+from typing import Annotated, Any
+
+import typer
+
+from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
+from fbsessiond.cli.printing import cell, iso, new_table, print_json, print_line, print_table
+from fbsessiond.journal.records import Quarantined
+
+app = typer.Typer(help="Messages that don't validate: kept word for word.", no_args_is_help=True)
+
+Place = Annotated[int, typer.Argument(metavar="SEQ", help="The message's number in `quarantine list`.")]
+
+
+@app.command(name="list", epilog="Example: fbsessiond quarantine list --journal sqlite:journal.db")
+def list_(config: Config = None, journal: JournalUrl = None, as_json: AsJson = False) -> None:
+    """List what is in the quarantine; with --json, the messages themselves too, customer data included."""
+    with reading(journal, config) as reader:
+        if as_json:
+            for quarantined in reader.quarantined():
+                print_json(to_record(quarantined))
+            return
+        table = new_table("SEQ", "RECEIVED", "AGENT", "CHANNEL", "ERROR")
+        for one in reader.quarantined():
+            table.add_row(*map(cell, (one.seq, iso(one.received_at), one.agent, one.channel, one.error)))
+        print_table(table) if table.rows else print_line("The quarantine is empty.")
+
+
+@app.command(epilog="Example: fbsessiond quarantine show 3")
+def show(seq: Place, config: Config = None, journal: JournalUrl = None, as_json: AsJson = False) -> None:
+    """Show a message word for word, customer data included, and what is wrong with it."""
+    with reading(journal, config) as reader:
+        quarantined = next(reader.quarantined(seq=seq), None)
+        if quarantined is None:
+            raise _not_there(seq)
+        if as_json:
+            print_json(to_record(quarantined))
+            return
+        print_line(f"received {iso(quarantined.received_at)} by {quarantined.agent} on {quarantined.channel or '-'}")
+        print_line(f"error    {quarantined.error}")
+        for line in _text(quarantined.raw).splitlines():
+            print_line(f"    {line}")
+
+
+@app.command(epilog="Example: fbsessiond quarantine retry 3")
+def retry(seq: Place, config: Config = None, journal: JournalUrl = None) -> None:
+    """Read a message again, after an update for example: by the daemon, at once if it runs, else when it starts."""
+    with reading(journal, config) as reader:
+        if not reader.retry_quarantined(seq):
+            raise _not_there(seq)
+    print_line(f"{seq} is read again within a second if the daemon runs, else when it starts.")
+
+
+def to_record(quarantined: Quarantined) -> dict[str, Any]:
+    """Return a message in the quarantine as a line of JSON shows it."""
+    return {
+        "seq": quarantined.seq,
+        "received_at": iso(quarantined.received_at),
+        "agent": quarantined.agent,
+        "channel": quarantined.channel,
+        "error": quarantined.error,
+        "raw": _text(quarantined.raw),
+    }
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="backslashreplace")
+
+
+def _not_there(seq: int) -> typer.BadParameter:
+    return typer.BadParameter(f"{seq} isn't in the quarantine; see `fbsessiond quarantine list`")

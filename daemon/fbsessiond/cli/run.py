@@ -1,0 +1,31 @@
+"""`fbsessiond run`: the daemon."""
+
+import asyncio
+import gc
+from typing import Annotated, Literal
+
+import typer
+
+from fbsessiond.chance import SeededChance
+from fbsessiond.cli.options import Config
+from fbsessiond.clock import SystemClock
+from fbsessiond.configuration import load
+from fbsessiond.logs import configure_logs
+from fbsessiond.service import run_daemon
+
+EPILOG = """Example: fbsessiond run --config fbsessiond.toml
+
+Stops on SIGTERM and SIGINT. Exit status: 0 stopped, 74 the disk failed, 77 GWS refused the credentials,
+78 the configuration is wrong."""
+
+
+def run(
+    config: Config = None,
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="What to log.")] = "info",
+) -> None:
+    """Run the daemon: receive notifications, journal them, and hand transitions to the handlers."""
+    clock = SystemClock()
+    configure_logs(clock, log_level)
+    configuration = load(config)
+    gc.freeze()
+    asyncio.run(run_daemon(configuration, clock, SeededChance()))

@@ -1,0 +1,1 @@
+"""The CometD source: notifications as GWS sends them."""

@@ -1,0 +1,45 @@
+"""Which transitions a handler wants: `on` in the configuration."""
+
+from typing import Annotated, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from fbsessiond.message import Origin
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+States: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
+"""A state or a list of states."""
+
+
+class Condition(BaseModel):
+    """One table of `on`: all that it names has to be so."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    from_states: States | None = Field(default=None, alias="from")
+    to: States | None = None
+    not_from: States | None = None
+    not_to: States | None = None
+    origin: Annotated[tuple[Origin, ...], BeforeValidator(_as_list), Field(min_length=1)] | None = None
+
+
+def why_not(condition: Condition, before: str | None, after: str, origin: Origin) -> str | None:
+    """Return the first thing that a condition wants otherwise, with the value; None where all is as it wants.
+
+    Before a session's first sight there is no state: no `from` names it, and no `not_from` rules it out.
+    """
+    checks = (
+        ("from", condition.from_states is None or before in condition.from_states, before),
+        ("not_from", condition.not_from is None or before not in condition.not_from, before),
+        ("to", condition.to is None or after in condition.to, after),
+        ("not_to", condition.not_to is None or after not in condition.not_to, after),
+        ("origin", condition.origin is None or origin in condition.origin, origin.value),
+    )
+    for name, holds, value in checks:
+        if not holds:
+            return f"{name}: was {'the first sight' if value is None else value}"
+    return None

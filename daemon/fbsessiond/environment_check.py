@@ -1,0 +1,60 @@
+"""Checking what a configuration needs: secrets, folders, the journal, GWS."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import aclosing, suppress
+from typing import Any
+
+from fbsessiond.chance import Chance
+from fbsessiond.clock import Clock
+from fbsessiond.cometd.events import Connected, ConnectionEvent, Lost
+from fbsessiond.cometd.source import CometdSource
+from fbsessiond.configuration import Configuration, GwsSettings
+from fbsessiond.errors import ConfigurationError, UnavailableError
+from fbsessiond.gws.access import Access
+from fbsessiond.journal.engines import open_journal
+from fbsessiond.route import Route
+from fbsessiond.service import access_of, running_handlers, source_settings
+
+ANSWER_SECONDS = 10.0
+"""How long GWS may take to answer."""
+
+
+async def check_environment(
+    configuration: Configuration, routes: Sequence[Route], say: Callable[[str, str], None], clock: Clock, chance: Chance
+) -> None:
+    """Try everything once, in the order in which the daemon needs it; say what is fine, raise at the first trouble."""
+    gws = configuration.settings.gws
+    if gws is None:
+        raise ConfigurationError("gws: is missing; `fbsessiond run` needs to know the platform's url and the agent")
+    access = access_of(gws)
+    say("secrets", "fine")
+    journal = open_journal(configuration.settings.journal.url, configuration.state_directory, clock.now())
+    journal.close()
+    say("journal", f"fine, {configuration.settings.journal.url} in {configuration.state_directory}")
+    async with running_handlers(routes):
+        say("handlers", "fine")
+    await _connect_once(gws, access, clock, chance)
+    say("gws", f"fine, {gws.notifications_url}")
+
+
+async def _connect_once(gws: GwsSettings, access: Access, clock: Clock, chance: Chance) -> None:
+    """Begin a CometD session of its own, and end it. Raises `RefusedError` or `UnavailableError`."""
+    first: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+    def observe(event: ConnectionEvent) -> None:
+        if isinstance(event, Connected | Lost) and not first.done():
+            first.set_result(f"{event.cause}: {event.words}" if isinstance(event, Lost) else None)
+
+    async with access:
+        source = CometdSource(source_settings(gws), access, clock=clock, chance=chance, observe=observe)
+        async with aclosing(aiter(source)) as batches:
+            asking = asyncio.ensure_future(anext(batches))
+            waiting: set[asyncio.Future[Any]] = {asking, first}
+            await asyncio.wait(waiting, timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await asking
+    trouble = first.result() if first.done() else f"no answer within {ANSWER_SECONDS:g} s"
+    if trouble is not None:
+        raise UnavailableError(f"{gws.notifications_url}: {trouble}")

@@ -1,0 +1,1 @@
+"""Genesys Web Services: access to it, for REST and CometD alike."""

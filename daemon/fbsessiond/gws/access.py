@@ -1,0 +1,130 @@
+"""One agent's access to GWS: HTTP session, cookies, credentials, CSRF token and TLS.
+
+The platform ties HTTP session, CometD session and agent together by cookies. So there is one `Access` an agent,
+shared by its CometD source and its REST client, and never shared between agents: two CometD clients under one
+BAYEUX_BROWSER cookie slow each other down.
+"""
+
+import base64
+import re
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace, TracebackType
+from typing import Self, TypeAlias
+
+import aiohttp
+
+from fbsessiond.errors import ConfigurationError
+
+CONNECTIONS = 8
+"""The most connections that one agent opens to GWS. CometD uses one, and REST the others."""
+
+CSRF_NAME_HEADER = "X-CSRF-HEADER"
+"""The response header that names the header of the CSRF token [GWS 8.5.2, Cross Site Request Forgery Protection]."""
+
+UNCHANGING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that need no CSRF token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Basic:
+    """A user name, perhaps with its tenant, and a password, sent with every request."""
+
+    username: str = field(repr=False)
+    password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if ":" in self.username:
+            raise ConfigurationError("a user name can't hold a colon: it would end there [RFC 7617 §2]")
+
+    def authorization(self) -> str:
+        """Return the value of the Authorization header [RFC 7617]."""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A token, sent with every request."""
+
+    token: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", self.token):
+            raise ConfigurationError("a bearer token holds letters, digits and -._~+/ only [RFC 6750 §2.1]")
+
+    def authorization(self) -> str:
+        """Return the value of the Authorization header [RFC 6750]."""
+        return f"Bearer {self.token}"
+
+
+Credentials: TypeAlias = Basic | Bearer
+
+
+class Access:
+    """An async context manager around one agent's `aiohttp.ClientSession`.
+
+    Whoever sends a request takes `session`, and adds `headers(method)`; the CSRF token is learned from every
+    response by itself. Entering raises `ConfigurationError` where the file of the private CA can't be used.
+    """
+
+    def __init__(self, credentials: Credentials, *, certificate_authority: Path | None = None) -> None:
+        self._credentials = credentials
+        self._certificate_authority = certificate_authority
+        self._csrf: dict[str, str] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        learning = aiohttp.TraceConfig()
+        learning.on_request_end.append(self._learn)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=_tls(self._certificate_authority)),
+            # unsafe: the platform's own URLs have IP addresses for hosts, whose cookies would be refused otherwise.
+            cookie_jar=aiohttp.CookieJar(unsafe=True),
+            headers={"User-Agent": "fbsessiond"},
+            trace_configs=[learning],
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        session, self._session = self._session, None
+        if session:
+            await session.close()
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The HTTP session; it never follows a redirect with credentials unless the caller lets it."""
+        if self._session is None:
+            raise RuntimeError("this access isn't open: enter it with `async with`")
+        return self._session
+
+    def headers(self, method: str) -> dict[str, str]:
+        """Return what a request needs beyond cookies: Authorization, and the CSRF token if it may change something."""
+        csrf = {} if method in UNCHANGING_METHODS else self._csrf
+        return {**csrf, "Authorization": self._credentials.authorization()}
+
+    def forget(self) -> None:
+        """Forget cookies and CSRF token: the next request authenticates from nothing but the credentials."""
+        self._csrf = {}
+        self.session.cookie_jar.clear()
+
+    async def _learn(
+        self, session: aiohttp.ClientSession, context: SimpleNamespace, end: aiohttp.TraceRequestEndParams
+    ) -> None:
+        """Keep the CSRF token of a response: it shares the life cycle of the HTTP session, so a new one replaces it."""
+        del session, context
+        name = end.response.headers.get(CSRF_NAME_HEADER, "")
+        if value := end.response.headers.get(name):
+            self._csrf = {name: value}
+
+
+def _tls(certificate_authority: Path | None) -> ssl.SSLContext:
+    """Trust the given CA, and no other; without one, those of the system."""
+    try:
+        return ssl.create_default_context(cafile=certificate_authority)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{certificate_authority}: no CA certificates can be read from here: {error}"
+        ) from None

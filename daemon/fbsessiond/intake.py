@@ -1,0 +1,107 @@
+"""From batches to the journal: understand each message, derive what it changes, write all of it in one commit."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import msgspec
+import structlog
+
+from fbsessiond import limits
+from fbsessiond.clock import Clock
+from fbsessiond.envelope import open_envelope
+from fbsessiond.journal.interface import Journal
+from fbsessiond.journal.records import Draft, Misfit, Wanted
+from fbsessiond.message import Batch, Message, Origin
+from fbsessiond.notification import AnyNotification, Document, InvalidNotification, SessionNotification, read
+from fbsessiond.route import Route
+from fbsessiond.transition import Change, Kind, derive
+
+log = structlog.get_logger(__name__)
+
+SessionKey: TypeAlias = tuple[str, str]
+"""Agent and session."""
+
+
+class Intake:
+    """Takes batches, one at a time for each agent."""
+
+    def __init__(self, journal: Journal, routes: Sequence[Route], clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._routes = routes
+        self._known: OrderedDict[SessionKey, Document] = OrderedDict()
+
+    async def take(self, batch: Batch) -> None:
+        """Journal a batch: on return it is on disk, with the deliveries that it causes.
+
+        Raises `JournalError` where it isn't; then nothing of it may be acknowledged.
+        """
+        drafts: list[Draft] = []
+        misfits: list[Misfit] = []
+        learned: dict[SessionKey, Document] = {}
+        for message in batch.messages:
+            try:
+                drafts += await self._understand(message, batch, learned)
+            except InvalidNotification as error:
+                misfits.append(Misfit(message, str(error)))
+        await self._journal.append(batch, drafts, misfits)
+        self._remember(learned)
+        for misfit in misfits:
+            log.warning("message.quarantined", agent=batch.agent, channel=misfit.message.channel, error=misfit.error)
+
+    async def retry_quarantined(self) -> None:
+        """Read the messages again that a person asked for: entries if they validate now, else they stay."""
+        for quarantined in await self._journal.take_retries():
+            message = open_envelope(quarantined.raw)
+            batch = Batch(quarantined.agent, quarantined.origin, quarantined.received_at, (message,))
+            learned: dict[SessionKey, Document] = {}
+            try:
+                drafts = await self._understand(message, batch, learned)
+            except InvalidNotification as error:
+                await self._journal.release_quarantined(quarantined, (), str(error))
+                continue
+            await self._journal.release_quarantined(quarantined, drafts, None)
+            self._remember(learned)
+
+    async def _understand(self, message: Message, batch: Batch, learned: dict[SessionKey, Document]) -> list[Draft]:
+        """Make an entry, or several, of a message. What is learned here counts for the rest of the batch."""
+        drafts: list[Draft] = []
+        for notification in read(message):
+            known: Document | None = None
+            if isinstance(notification, SessionNotification) and notification.session_id is not None:
+                key = (batch.agent, notification.session_id)
+                known = learned.get(key) or await self._known_document(key)
+            change = derive(known, notification)
+            if change.session is not None and change.document is not None:
+                learned[batch.agent, change.session] = change.document
+            wanted = self._wanted(change, batch.origin)
+            drafts.append(Draft(message, change, _kept_document(change, notification), wanted))
+        return drafts
+
+    async def _known_document(self, key: SessionKey) -> Document | None:
+        document = self._known.get(key)
+        return document if document is not None else await self._journal.known(*key)
+
+    def _remember(self, learned: dict[SessionKey, Document]) -> None:
+        """Keep what was learned in memory, once it is on disk; what was longest unused goes."""
+        for key, document in learned.items():
+            self._known[key] = document
+            self._known.move_to_end(key)
+        while len(self._known) > limits.KNOWN_SESSIONS:
+            self._known.popitem(last=False)
+
+    def _wanted(self, change: Change, origin: Origin) -> list[Wanted]:
+        if change.kind is not Kind.TRANSITION or change.after is None:
+            return []
+        now = self._clock.now()
+        return [Wanted(route.name, now) for route in self._routes if route.wants(change.before, change.after, origin)]
+
+
+def _kept_document(change: Change, notification: AnyNotification) -> bytes | None:
+    """Return the merged document, where it is more than the notification says itself."""
+    if change.document is None or (
+        isinstance(notification, SessionNotification) and change.document is notification.document
+    ):
+        return None
+    return msgspec.json.encode(change.document)

@@ -1,0 +1,97 @@
+"""Finding handlers: built in or installed (by entry point), by `module:Class`, or as a file in a folder."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from typing_extensions import TypeIs
+
+from fbsessiond.errors import ConfigurationError
+from fbsessiond.handler import Handler
+
+T = TypeVar("T")
+
+ENTRY_POINTS = "fbsessiond.handlers"
+"""The group of entry points under which a package offers its handlers."""
+
+
+def find_handler(use: str, folder: Path) -> type[Handler]:
+    """Return the handler that a name means.
+
+    `module:Class` is imported; any other name is a file `NAME.py` of the folder (there `-` may stand for `_`), or else
+    an entry point. Raises `ConfigurationError` where there is none, or where what is there is no handler.
+    """
+    if ":" in use:
+        return _from_module(use)
+    for name in (use, use.replace("-", "_")):
+        if (path := folder / f"{name}.py").is_file():
+            return _from_file(path)
+    offered = entry_points(group=ENTRY_POINTS)
+    if use in offered.names:
+        return _checked(_imported(use, offered[use].load), f"entry point {use!r}")
+    known = sorted({*offered.names, *(path.stem for path in folder.glob("*.py"))})
+    close = get_close_matches(use, known, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+    raise ConfigurationError(
+        f"there is no handler {use!r}: {hint} (a handler of your own is named 'module:Class', "
+        f"or is a file {use}.py in {folder})"
+    )
+
+
+def _from_module(use: str) -> type[Handler]:
+    name, _, attribute = use.partition(":")
+    module = _imported(use, lambda: importlib.import_module(name))
+    found = getattr(module, attribute, None)
+    if found is None:
+        names = [name for name, value in vars(module).items() if _is_handler(value)]
+        raise ConfigurationError(
+            f"{use!r}: the module has no {attribute!r}; its handlers: {', '.join(names) or 'none'}"
+        )
+    return _checked(found, repr(use))
+
+
+def _from_file(path: Path) -> type[Handler]:
+    module = _imported(str(path), lambda: _load(path))
+    own = [value for value in vars(module).values() if _is_handler(value) and value.__module__ == module.__name__]
+    if len(own) != 1:
+        names = ", ".join(sorted(handler.__name__ for handler in own)) or "none"
+        raise ConfigurationError(f"{path}: should define one handler (a subclass of fbsessiond.Handler), has {names}")
+    return _checked(own[0], str(path))
+
+
+def _load(path: Path) -> ModuleType:
+    name = f"fbsessiond_handlers_d.{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None and specification.loader is not None, "a .py file has a loader"  # noqa: PT018, S101
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _imported(use: str, load: Callable[[], T]) -> T:
+    try:
+        return load()
+    except Exception as error:
+        raise ConfigurationError(f"{use}: the handler can't be imported: {type(error).__name__}: {error}") from error
+
+
+def _checked(found: object, where: str) -> type[Handler]:
+    if not _is_handler(found):
+        raise ConfigurationError(f"{where} is no handler: it should be a subclass of fbsessiond.Handler")
+    return found
+
+
+def _is_handler(value: object) -> TypeIs[type[Handler]]:
+    return inspect.isclass(value) and issubclass(value, Handler) and not inspect.isabstract(value)
