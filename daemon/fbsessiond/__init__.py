@@ -3,11 +3,15 @@
 These are the public names: what a handler is written with.
 """
 
+from fbsessiond.durations import Duration
 from fbsessiond.errors import DiskError
 from fbsessiond.finding import Finding
 from fbsessiond.handler import Defer, Delivery, Done, Handler, Outcome, Reject, StatePath
 from fbsessiond.message import Origin
 from fbsessiond.notification import Participant
+from fbsessiond.operations import Operation
+from fbsessiond.paths import HomePath
+from fbsessiond.secret import Secret
 from fbsessiond.session import Session
 from fbsessiond.transition import Transition
 
@@ -16,12 +20,16 @@ __all__ = [
     "Delivery",
     "DiskError",
     "Done",
+    "Duration",
     "Finding",
     "Handler",
+    "HomePath",
+    "Operation",
     "Origin",
     "Outcome",
     "Participant",
     "Reject",
+    "Secret",
     "Session",
     "StatePath",
     "Transition",

@@ -2,7 +2,10 @@
 
 import random  # noqa: TID251  the one place
 import secrets  # noqa: TID251  the one place
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Chance(Protocol):
@@ -22,6 +25,21 @@ class SeededChance:
     def between(self, least: float, most: float) -> float:
         """Return a number from `least` to `most`, each as likely as any other."""
         return self._random.uniform(least, most)
+
+
+def happens(chance: Chance, probability: float) -> bool:
+    """Say whether something happens that does with this probability: never with 0, always with 1."""
+    return probability > 0 and (probability >= 1 or chance.between(0, 1) < probability)
+
+
+def choose(chance: Chance, options: Sequence[T]) -> T:
+    """Return one of some options, each as likely as any other."""
+    return options[min(int(chance.between(0, len(options))), len(options) - 1)]
+
+
+def offshoot(chance: Chance) -> SeededChance:
+    """Return a chance of its own: as repeatable as the one it comes from, and undisturbed by who else asks that."""
+    return SeededChance(int(chance.between(0, 2**53)))
 
 
 def new_identity() -> str:

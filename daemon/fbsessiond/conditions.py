@@ -8,6 +8,8 @@ from fbsessiond.message import Origin
 
 
 def _as_list(value: object) -> object:
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("should be a text or a list of texts")  # noqa: TRY004  pydantic takes a ValueError for the verdict
     return [value] if isinstance(value, str) else value
 
 

@@ -1,35 +1,41 @@
 """The configuration: one TOML file, `FBSESSIOND_*` variables over it.
 
 Every mistake is a `ConfigurationError` that names the place, what is expected, and for an unknown key the nearest
-known one; all mistakes of a file are told at once.
+known one; all mistakes are told at once.
 """
 
+import copy
+import json
+import re
 import tomllib
+import traceback
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     AnyHttpUrl,
     BaseModel,
     BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from fbsessiond import environment
 from fbsessiond.conditions import Condition
-from fbsessiond.configuration_errors import describe, find_line, nearest
+from fbsessiond.configuration_errors import Key, Places, describe, dotted
 from fbsessiond.durations import Duration
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.handler import STATE_DIRECTORY
+from fbsessiond.paths import HomePath
 from fbsessiond.plugins import find_handler
 from fbsessiond.route import DeliverySettings, Route
+from fbsessiond.secret import Secret
 
 PREFIX = "FBSESSIOND_"
 """Begins the names of variables that override the file: FBSESSIOND_GWS__URL for `url` in `[gws]`."""
@@ -37,72 +43,51 @@ PREFIX = "FBSESSIOND_"
 WELL_KNOWN = (Path("fbsessiond.toml"), Path("/etc/fbsessiond/fbsessiond.toml"))
 """Where the file is looked for when none is named."""
 
+_SYNTAX_ERROR = re.compile(r"(.*) \(at (?:(line \d+, column \d+)|end of document)\)", re.DOTALL)
+"""How tomllib says what is wrong and where."""
+
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Secret(_Table):
-    """Where a secret is kept; it is never written into the configuration itself."""
+def _address_alone(url: AnyHttpUrl) -> AnyHttpUrl:
+    if url.username is not None or url.password is not None:
+        raise ValueError("should hold no username and no password: they are settings of their own")
+    if url.query is not None or url.fragment is not None:
+        raise ValueError("should end before '?' and '#'")
+    return url
 
-    credential: str | None = None
-    """A credential of systemd's (`LoadCredential=`), by its name."""
-    env: str | None = None
-    """A variable of the environment."""
-    file: Path | None = None
-    """A file; a line break at its end doesn't count."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _never_inline(cls, value: object) -> object:
-        if isinstance(value, str):
-            raise ValueError("should be { credential = … }, { env = … } or { file = … }: a secret is never inline")  # noqa: TRY004
-        return value
+def _below_the_address(path: str) -> str:
+    if "://" in path:
+        raise ValueError("should be a path below the url, as '/api/v2/notifications'")
+    return path
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> "Secret":
-        if sum(value is not None for value in (self.credential, self.env, self.file)) != 1:
-            raise ValueError("should name one place: { credential = … }, { env = … } or { file = … }")
-        return self
 
-    def read(self, key: str) -> SecretStr:
-        """Fetch the secret. Raises `ConfigurationError` with the configuration's key where it isn't there."""
-        if self.env is not None:
-            if (value := environment.variables.get(self.env)) is None:
-                raise ConfigurationError(f"{key}: the variable {self.env} isn't set")
-            return SecretStr(value)
-        try:
-            return SecretStr(self._path(key).read_text().rstrip("\r\n"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{key}: can't read the secret: {error}") from error
-
-    def _path(self, key: str) -> Path:
-        if self.file is not None:
-            return self.file
-        folder = environment.credentials_directory()
-        if folder is None or self.credential is None:
-            raise ConfigurationError(
-                f"{key}: there are no credentials here ($CREDENTIALS_DIRECTORY isn't set): "
-                f"under systemd the unit needs LoadCredential={self.credential}:FILE"
-            )
-        return folder / self.credential
+def _channel(name: str) -> str:
+    if not name.startswith("/"):
+        raise ValueError("should be a channel, as '/v2/me/*'")
+    return name
 
 
 class GwsSettings(_Table):
     """The platform, and the agent whose sessions are watched."""
 
-    url: AnyHttpUrl
+    url: Annotated[AnyHttpUrl, AfterValidator(_address_alone)]
     username: str | None = None
     password: Secret | None = None
     token: Secret | None = None
     """A bearer token, in the place of username and password."""
     agent: str | None = None
     """What the journal calls the agent; by default its username."""
-    channels: Annotated[list[str], Field(min_length=1, max_length=100)] = ["/v2/me/*"]
-    notifications: str = "/api/v2/notifications"
+    channels: Annotated[list[Annotated[str, AfterValidator(_channel)]], Field(min_length=1, max_length=100)] = [
+        "/v2/me/*"
+    ]
+    notifications: Annotated[str, AfterValidator(_below_the_address)] = "/api/v2/notifications"
     transports: Annotated[list[Literal["long-polling", "websocket"]], Field(min_length=1)] = ["long-polling"]
     """In the order of preference. The platform documents long-polling alone. [GWS 8.5.2, CometD deployment]"""
-    ca_file: Path | None = None
+    ca_file: HomePath | None = None
     """Certificates of a private authority, trusted instead of the system's."""
 
     @model_validator(mode="after")
@@ -123,14 +108,36 @@ class GwsSettings(_Table):
         return f"{str(self.url).rstrip('/')}/{self.notifications.lstrip('/')}"
 
 
+def _with_engine(url: str) -> str:
+    if not re.match("[a-z]+:.", url):
+        raise ValueError("should be a journal's address, as 'sqlite:journal.db'")
+    return url
+
+
 class JournalSettings(_Table):
     """The durable record."""
 
-    url: str = "sqlite:journal.db"
+    url: Annotated[str, AfterValidator(_with_engine)] = "sqlite:journal.db"
+    """Its engine, and where that finds it."""
     retain: Duration = timedelta(days=30)
     """How long entries are kept."""
     retain_bytes: ByteSize | None = None
     """How large the journal may grow; the oldest entries go first."""
+
+
+class FollowUpsSettings(_Table):
+    """How operations on GWS are carried out."""
+
+    attempts: int = Field(default=10, ge=1, le=1_000)
+    """How often an operation is sent, each time only when it is known that it didn't happen."""
+    confirmation: Duration = Field(default=timedelta(seconds=30), gt=timedelta(0), le=timedelta(hours=1))
+    """How long after GWS took an operation a notification may take to show its effect."""
+    settling: Duration = Field(default=timedelta(seconds=5), gt=timedelta(0), le=timedelta(hours=1))
+    """How long after a request in doubt its effect may take to show; then the session is read back."""
+    backoff: Duration = Field(default=timedelta(seconds=1), gt=timedelta(0), le=timedelta(hours=1))
+    """The longest pause after the first failure; it doubles with each further one, up to an hour."""
+    concurrency: int = Field(default=64, ge=1, le=10_000)
+    """How many sessions at a time; on one session one operation at a time."""
 
 
 class HttpSettings(_Table):
@@ -140,6 +147,8 @@ class HttpSettings(_Table):
 
 
 def _as_list(value: object) -> object:
+    if not isinstance(value, dict | list):
+        raise ValueError("should be a table or a list of tables")  # noqa: TRY004  pydantic takes a ValueError for the verdict
     return [value] if isinstance(value, dict) else value
 
 
@@ -152,45 +161,34 @@ class HandlerSettings(BaseModel):
     on: Annotated[list[Condition], BeforeValidator(_as_list), Field(min_length=1)] | None = None
     delivery: DeliverySettings = DeliverySettings()
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Leave out the values of the handler's options: only the handler knows which of them are secret."""
+        for name, value in super().__repr_args__():
+            yield name, "…" if name in (self.model_extra or {}) else value
 
-class Settings(BaseSettings):
+
+class Settings(_Table):
     """All of the configuration."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
-    )
     gws: GwsSettings | None = None
     journal: JournalSettings = JournalSettings()
+    follow_ups: FollowUpsSettings = FollowUpsSettings()
     http: HttpSettings = HttpSettings()
     handlers: dict[str, HandlerSettings] = {}
-    handlers_directory: Path = Path("handlers.d")
+    handlers_directory: HomePath = Path("handlers.d")
     """Where handlers that are single files lie; a relative path counts from the configuration file."""
-    state_directory: Path | None = None
+    state_directory: HomePath | None = None
     """Where the journal and the handlers' files lie; by default the service manager's choice."""
-
-    @classmethod
-    def settings_customise_sources(  # noqa: D102  pydantic-settings' own
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
 
 
 class Configuration:
     """A configuration that was read and found right, with the place it came from."""
 
-    def __init__(self, settings: Settings, path: Path | None, text: str) -> None:
+    def __init__(
+        self, settings: Settings, path: Path | None, text: str, variables: Mapping[Key, str] | None = None
+    ) -> None:
         self.settings = settings
-        self._path = path
-        self._text = text
+        self._places = Places(path, text, variables or {})
 
     @property
     def state_directory(self) -> Path:
@@ -200,7 +198,8 @@ class Configuration:
     @property
     def handlers_directory(self) -> Path:
         """Where handlers that are single files lie."""
-        return (self._path.parent if self._path else Path()) / self.settings.handlers_directory
+        path = self._places.path
+        return (path.parent if path else Path()) / self.settings.handlers_directory
 
     def routes(self) -> list[Route]:
         """Find each handler and check its options. Raises `ConfigurationError` with all mistakes."""
@@ -216,17 +215,27 @@ class Configuration:
         return routes
 
     def _route(self, name: str, table: HandlerSettings) -> Route:
-        above = ("handlers", name)
+        above: Key = ("handlers", name)
+        named_by: Key = (*above, "use") if table.use is not None else above
         try:
             found = find_handler(table.use or name, self.handlers_directory)
         except ConfigurationError as error:
-            line = find_line(self._text, (*above, "use"))
-            raise ConfigurationError(f"{_where(self._path)}{f'line {line}: ' if line else ''}{error}") from error
+            raise ConfigurationError(f"{self._places.begin(named_by)}{dotted(named_by)}: {error}") from error
+        options = table.model_extra or {}
         try:
-            handler = found.model_validate(table.model_extra or {}, context={STATE_DIRECTORY: self.state_directory})
+            handler = found.model_validate(options, context={STATE_DIRECTORY: self.state_directory})
         except ValidationError as error:
-            raise _mistakes(error, found, self._path, self._text, above) from None
+            raise ConfigurationError("\n".join(describe(error, found, options, self._places, above))) from None
+        except Exception as error:  # noqa: BLE001  a handler's own code, which can raise anything
+            begin = f"{self._places.begin(above)}{dotted(above)}"
+            raise ConfigurationError(f"{begin}: the handler's own check of its options fails: {_kind(error)}") from None
         return Route(name, handler, tuple(table.on or ()), table.delivery)
+
+
+def _kind(error: Exception) -> str:
+    """Say which error it is and where; not its text, in which an option can stand, and an option can be a secret."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
 
 
 def load(path: Path | None) -> Configuration:
@@ -235,20 +244,22 @@ def load(path: Path | None) -> Configuration:
     Raises `ConfigurationError` with all mistakes, a line each.
     """
     path = path or _given() or next((known for known in WELL_KNOWN if known.is_file()), None)
+    text = _read(path) if path else ""
     try:
-        text = path.read_text() if path else ""
-        document = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: can't read the configuration: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: isn't TOML: {error}") from error
-    _check_variables()
+        in_file = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: {_syntax_error(text, error)}") from error
+    document, variables = _overridden(in_file)
     try:
-        return Configuration(Settings(**document), path, text)
+        return Configuration(Settings.model_validate(document), path, text, variables)
     except ValidationError as error:
-        raise _mistakes(error, Settings, path, text) from None
-    except SettingsError as error:
-        raise ConfigurationError(f"the variables {PREFIX}*: {error}") from error
+        mistakes = list(describe(error, Settings, document, Places(path, text, variables)))
+        rest = _without_mistakes(document, error)
+    try:
+        Configuration(rest, path, text, variables).routes()
+    except ConfigurationError as error:
+        mistakes.append(str(error))
+    raise ConfigurationError("\n".join(mistakes))
 
 
 def _given() -> Path | None:
@@ -256,22 +267,72 @@ def _given() -> Path | None:
     return Path(given) if given else None
 
 
-def _check_variables() -> None:
-    """Find variables that mean nothing: a misspelt one would otherwise be passed over in silence."""
-    known = [*Settings.model_fields, "config"]
-    for name in environment.variables:
-        if name.startswith(PREFIX):
-            first = name.removeprefix(PREFIX).partition("__")[0].lower()
-            if first not in known:
-                hint = nearest(first, known)
-                raise ConfigurationError(f"{name}: no such setting; {hint} (variables are {PREFIX}TABLE__KEY)")
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: can't read the configuration: {error}") from error
 
 
-def _mistakes(
-    error: ValidationError, model: type[BaseModel], path: Path | None, text: str, above: tuple[str, ...] = ()
-) -> ConfigurationError:
-    return ConfigurationError("\n".join(f"{_where(path)}{line}" for line in describe(error, model, text, above)))
+def _syntax_error(text: str, error: Exception) -> str:
+    if match := _SYNTAX_ERROR.fullmatch(str(error)):
+        what, where = match.groups()
+        lines = text.split("\n")
+        where = where or f"line {len(lines)}, column {len(lines[-1]) + 1}"
+        return f"{where}: isn't TOML: {what[:1].lower()}{what[1:]}"
+    return f"isn't TOML: {error}"
 
 
-def _where(path: Path | None) -> str:
-    return f"{path}: " if path else ""
+def _overridden(in_file: dict[str, Any]) -> tuple[dict[str, Any], dict[Key, str]]:
+    """Return a document with what the variables set in it, and the variables' names by the keys that they set.
+
+    `__` leads into a table. Upper and lower case are the same there, and so are `_` and `-`, which the name of a
+    variable can't hold: FBSESSIOND_HANDLERS__WRAP_UP__DELIVERY__ATTEMPTS is about `[handlers.wrap-up]`.
+    """
+    document = copy.deepcopy(in_file)
+    names: dict[Key, str] = {}
+    for name in sorted(environment.variables):
+        if not name.startswith(PREFIX) or name == f"{PREFIX}CONFIG":
+            continue
+        *tables, last = name.removeprefix(PREFIX).split("__")
+        table: Any = document
+        key: Key = ()
+        for part in tables:
+            key = (*key, _as_spelled(part, table))
+            table = table.setdefault(key[-1], {})
+            if not isinstance(table, dict):
+                break  # where the variable wants a table, the file has something else: that is the mistake to tell
+        else:
+            key = (*key, _as_spelled(last, table))
+            table[key[-1]] = _value(environment.variables[name])
+            names[key] = name
+    return document, names
+
+
+def _as_spelled(part: str, table: Mapping[str, Any]) -> str:
+    """Return the key of a table that a variable's name means; a new one in lower case."""
+    plain = part.lower()
+    return next((key for key in table if key.lower().replace("-", "_") == plain), plain)
+
+
+def _value(text: str) -> object:
+    """Return a variable's value: a list or a table where it is one in JSON, else the text."""
+    if not text.startswith(("[", "{")):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text  # an address such as `[::1]:8707`; where a list is wanted, the settings say so
+
+
+def _without_mistakes(document: dict[str, Any], error: ValidationError) -> Settings:
+    """Return the settings without what is wrong in them: the handlers' own options can still be checked."""
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        match problem["loc"]:
+            case ("handlers", name, "on" | "delivery" as key, *_):
+                document["handlers"].get(name, {}).pop(key, None)
+            case ("handlers", name, *_):
+                document["handlers"].pop(name, None)
+            case location:
+                document.pop(str(location[0]), None)
+    return Settings.model_validate(document)

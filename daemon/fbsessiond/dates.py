@@ -3,11 +3,9 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-_DATE = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ]?(\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?\s?(Z|[+-]\d\d:?\d\d)", re.ASCII | re.IGNORECASE
-)
+_DATE = re.compile(r"(\d{4}-\d\d-\d\d)[T ]?(\d\d:\d\d:\d\d(?:\.\d+)?)\s?(Z|[+-]\d\d:?\d\d)", re.ASCII | re.IGNORECASE)
 _MILLISECONDS_FROM = 1e11
-_LATEST_SECONDS = 253_402_300_799  # the end of the year 9999, where datetime ends
+_LATEST_MILLISECONDS = 253_402_300_799_999  # the end of the year 9999, where datetime ends
 
 
 def parse_date(text: str) -> datetime | None:
@@ -19,22 +17,20 @@ def parse_date(text: str) -> datetime | None:
     """
     if not (match := _DATE.fullmatch(text.strip())):
         return None
-    day, hours, fraction, offset = match.groups()
+    day, hours, offset = match.groups()
     try:
-        return datetime.fromisoformat(f"{day}T{hours}.{(fraction or '0').ljust(6, '0')}{offset.upper()}").astimezone(
-            UTC
-        )
+        return datetime.fromisoformat(f"{day}T{hours}{offset.upper()}").astimezone(UTC)
     except (ValueError, OverflowError):  # a 31st of February, or a day beyond the calendar
         return None
 
 
 def from_timestamp_seconds(number: float) -> datetime | None:
-    """Return the point in time that a `timestampSeconds` names, in UTC; None beyond the year 9999.
+    """Return the point in time that a `timestampSeconds` names, in UTC; None before 1970 or beyond the year 9999.
 
     Its name says seconds; version 2 of the platform sends milliseconds (1389261492035 stands beside
     `2014-01-09 11:58:12.035+0200`), version 3 seconds. [GWS 8.5.2, SendMessage]
     """
-    seconds = number / 1000 if number > _MILLISECONDS_FROM else number
-    if not 0 <= seconds <= _LATEST_SECONDS:
+    if not 0 <= number <= _LATEST_MILLISECONDS:
         return None
+    seconds = number / 1000 if number > _MILLISECONDS_FROM else number
     return datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)

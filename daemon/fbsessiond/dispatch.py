@@ -1,4 +1,4 @@
-"""From the journal to handlers, and back: lease what is due, run the handler, settle how it ended.
+"""From the journal to handlers, and back: run the handler for what is due, settle how it ended.
 
 Intake and dispatch share the journal and nothing else. Each handler has a worker of its own, so that one that hangs
 holds up neither intake nor another handler; within it, sessions run side by side up to the handler's concurrency, and
@@ -6,12 +6,12 @@ one session's deliveries one after the other (the journal hands out only the fir
 """
 
 import asyncio
-import contextlib
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -20,10 +20,12 @@ from fbsessiond import limits
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.errors import DiskError
-from fbsessiond.handler import Defer, Delivery, Done, Outcome, Reject
+from fbsessiond.follow_up import FollowUp
+from fbsessiond.handler import Defer, Delivery, Done, Reject
 from fbsessiond.journal.documents import document_of
 from fbsessiond.journal.interface import Journal
-from fbsessiond.journal.records import DeliveryState, Lease, Settlement
+from fbsessiond.journal.records import DeliveryState, FollowUpLease, Lease, Settlement
+from fbsessiond.lane import LONGEST_BACKOFF, Lane, Worker, backoff
 from fbsessiond.route import Route
 from fbsessiond.session import session_from
 from fbsessiond.transition import Transition
@@ -33,16 +35,13 @@ log = structlog.get_logger(__name__)
 LEASE_SLACK = timedelta(seconds=30)
 """How much longer than its time-out a delivery is leased."""
 
-FINISH_SECONDS = 5.0
-"""How long what runs may go on when the daemon stops."""
-
 CANCEL_SECONDS = 5.0
 """How long a cancelled handler may take to clean up before the log says that it doesn't stop."""
 
-LONGEST_BACKOFF = timedelta(hours=1)
+SHORTEST_DEFER = timedelta(milliseconds=100)
+"""So that a handler that defers without a pause doesn't keep processor and disk busy."""
 
-POLL_SECONDS = 1.0
-"""How often a worker looks for what nothing in this process announced: a person's retry, another daemon's work."""
+LONGEST_DEFER = timedelta(days=10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +52,48 @@ class Verdict:
     failed: bool = False
     because: str | None = None
     pause: timedelta | None = None
+    follow_ups: Sequence[FollowUp] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What a handler raised, apart from what it returned: it could return an exception, too."""
+
+    error: BaseException
 
 
 class Dispatch:
     """Runs the handlers of all routes until it is cancelled."""
 
-    def __init__(self, journal: Journal, routes: Sequence[Route], clock: Clock, chance: Chance) -> None:
-        self._workers = [Worker(journal, route, clock, chance) for route in routes]
+    def __init__(
+        self,
+        journal: Journal,
+        routes: Sequence[Route],
+        clock: Clock,
+        chance: Chance,
+        follow_ups: Lane[FollowUpLease] | None = None,
+    ) -> None:
+        """Take the handlers, and what carries out follow-ups; without it they stay intended."""
+        self._workers: list[Worker[Any]] = [
+            Worker(HandlerLane(journal, route, clock, chance), journal.wakes(route.name), clock) for route in routes
+        ]
+        if follow_ups is not None:
+            self._workers.append(Worker(follow_ups, journal.wakes(follow_ups.name), clock))
 
     async def run(self) -> None:
-        """Carry out deliveries until cancelled; then hand back what runs, which costs it no attempt."""
-        async with asyncio.TaskGroup() as group:
-            for worker in self._workers:
-                group.create_task(worker.run(), name=f"dispatch {worker.route.name}")
+        """Carry out deliveries until cancelled; then hand back what runs, which costs it no attempt.
+
+        Raises `DiskError`, also when it was cancelled: what was to be settled may be carried out again.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:  # pragma: no branch  it ends by an error alone
+                for worker in self._workers:
+                    group.create_task(worker.run(), name=f"dispatch {worker.lane.name}")
+                await asyncio.Event().wait()  # also where there are no handlers
+        except (asyncio.CancelledError, ExceptionGroup) as reason:
+            failed = reason.exceptions if isinstance(reason, ExceptionGroup) else ()
+            stopped = await asyncio.gather(*(worker.stop() for worker in self._workers))
+            raise next(filter(None, (*failed, *stopped)), reason) from None
 
     async def drain(self) -> None:
         """Return when nothing is due any more and nothing runs."""
@@ -73,149 +101,82 @@ class Dispatch:
             await worker.drain()
 
 
-class Worker:
-    """Carries out one handler's deliveries."""
+class HandlerLane:
+    """One handler's deliveries."""
 
     def __init__(self, journal: Journal, route: Route, clock: Clock, chance: Chance) -> None:
         self.route = route
+        self.name = route.name
+        self.concurrency = route.delivery.concurrency
         self._journal = journal
         self._clock = clock
         self._chance = chance
-        self._running: dict[asyncio.Task[None], Lease] = {}
-        self._is_leasing = False
-        self._failure: BaseException | None = None
-        self._wake = journal.wakes(route.name)
 
-    async def run(self) -> None:
-        """Lease and start what is due, then wait for the next reason to look. Raises `JournalError`."""
-        try:
-            while True:
-                self._wake.clear()
-                self._raise_failure()
-                due_at = await self._journal.next_due(self.route.name)
-                if self._has_room() and due_at is not None and due_at <= self._clock.now():
-                    await self._start_due()
-                else:
-                    await self._rest(due_at)
-        finally:
-            await self._hand_back()
+    async def next_due(self) -> datetime | None:
+        """Return when the handler's next delivery is due."""
+        return await self._journal.next_due(self.name)
 
-    async def drain(self) -> None:
-        """Return when nothing is due any more and nothing runs."""
-        while True:
-            due_at = await self._journal.next_due(self.route.name)
-            if not self._is_leasing and not self._running and (due_at is None or due_at > self._clock.now()):
-                return
-            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED) if self._running else None
-            await asyncio.sleep(0)
+    async def lease(self, most: int, now: datetime) -> Sequence[Lease]:
+        """Hand out what is due, for longer than the handler may take."""
+        return await self._journal.lease(self.name, most, now, now + self.route.delivery.timeout + LEASE_SLACK)
 
-    def _has_room(self) -> bool:
-        return len(self._running) < self.route.delivery.concurrency
+    async def release(self, leases: Sequence[Lease], now: datetime) -> None:
+        """Hand back what was interrupted, which costs it no attempt."""
+        await self._journal.release(leases, now)
 
-    async def _start_due(self) -> None:
-        """Start as many deliveries as are due and as there is room for."""
-        room = self.route.delivery.concurrency - len(self._running)
-        now = self._clock.now()
-        self._is_leasing = True
-        leases = await self._journal.lease(self.route.name, room, now, now + self.route.delivery.timeout + LEASE_SLACK)
-        self._is_leasing = False
-        for lease in leases:
-            task = asyncio.create_task(self._carry_out(lease), name=f"delivery {self._id(lease)}")
-            self._running[task] = lease
-            task.add_done_callback(self._ended)
-
-    async def _rest(self, due_at: datetime | None) -> None:
-        """Wait until something may be due: an announcement, a clock, or the next poll."""
-        pause = POLL_SECONDS
-        if due_at is not None and self._has_room():
-            pause = min(pause, max(0.0, (due_at - self._clock.now()).total_seconds()))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await self._wake.wait()
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.pop(task, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failure = error
-        self._wake.set()
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    async def _hand_back(self) -> None:
-        """Let what runs finish, cancel it after a while, and make what was interrupted due again."""
-        running = dict(self._running)
-        if running:
-            _, late = await asyncio.wait(running, timeout=FINISH_SECONDS)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=2 * CANCEL_SECONDS)
-        interrupted = [lease for task, lease in running.items() if not task.done() or task.cancelled()]
-        if interrupted:
-            await self._journal.release(interrupted, self._clock.now())
-            log.info("deliveries.handed_back", handler=self.route.name, count=len(interrupted))
-
-    async def _carry_out(self, lease: Lease) -> None:
+    async def carry_out(self, lease: Lease, current: Callable[[], Lease]) -> None:
+        """Run the handler, and settle how that ended. Raises `DiskError`."""
         verdict = await self._attempt(lease)
         now = self._clock.now()
         attempts = lease.attempts + (verdict.failed or verdict.state is not DeliveryState.DUE)
         due_at = None
-        if verdict.state is DeliveryState.DUE:
-            due_at = now + (verdict.pause or self._backoff(attempts))
-            if verdict.failed and attempts >= self.route.delivery.attempts:
-                verdict = Verdict(DeliveryState.DEAD, failed=True, because=verdict.because)
-        await self._journal.settle([Settlement(lease, verdict.state, attempts, verdict.because, due_at)], now)
+        if verdict.failed and attempts >= self.route.delivery.attempts:
+            verdict = Verdict(DeliveryState.DEAD, failed=True, because=verdict.because)
+        elif verdict.state is DeliveryState.DUE:
+            due_at = now + (self._pause(attempts) if verdict.pause is None else verdict.pause)
+        settlement = Settlement(current(), verdict.state, attempts, verdict.because, due_at, verdict.follow_ups)
+        await self._journal.settle([settlement], now)
         self._say(lease, verdict, attempts, due_at)
 
     async def _attempt(self, lease: Lease) -> Verdict:
-        """Run the handler once, within its time-out. Whatever it does ends as a verdict."""
+        """Run the handler once, within its time-out. Whatever it does ends as a verdict, but for a `DiskError`."""
         seconds = self.route.delivery.timeout.total_seconds()
         handling = asyncio.create_task(self._handle(lease), name=f"handler {self.route.name}")
         try:
             done, _ = await asyncio.wait({handling}, timeout=seconds)
         except asyncio.CancelledError:
-            handling.cancel()
-            await asyncio.wait({handling}, timeout=CANCEL_SECONDS)
-            raise
+            return await self._interrupt(handling, lease)
         if done:
-            return self._verdict(handling)
-        await self._stop(handling, lease)
-        return Verdict(DeliveryState.DUE, failed=True, because=f"took longer than {seconds:g} s")
+            return _verdict(handling)
+        handling.cancel()
+        patience = CANCEL_SECONDS
+        while not (await asyncio.wait({handling}, timeout=patience))[0]:  # its session's next one has to wait
+            self._say_it_does_not_stop(lease)
+            patience *= 2
+        _verdict(handling)  # for a `DiskError`
+        return _failed(f"took longer than {seconds:g} s")
 
-    async def _handle(self, lease: Lease) -> Outcome:
+    async def _handle(self, lease: Lease) -> object:
+        """Return what the handler returns or raises: raised in a task, it would end up in the log in full."""
         try:
             return await self.route.handler.handle(self._delivery(lease))
-        except SystemExit as error:
-            raise RuntimeError("the handler called sys.exit(), which ends nothing here") from error
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  sys.exit() too, which ends nothing here
+            return Raised(error)
 
-    async def _stop(self, handling: asyncio.Task[Outcome], lease: Lease) -> None:
-        """Cancel a handler that takes too long, and wait until it has stopped: its session's next delivery has to."""
+    async def _interrupt(self, handling: asyncio.Task[object], lease: Lease) -> Verdict:
+        """Cancel a handler because the daemon stops. What it did to the end all the same counts; nothing else does."""
         handling.cancel()
-        while not (await asyncio.wait({handling}, timeout=CANCEL_SECONDS))[0]:
-            log.error("handler.does_not_stop", handler=self.route.name, delivery=self._id(lease))
+        await asyncio.wait({handling}, timeout=CANCEL_SECONDS)
+        if not handling.done():
+            self._say_it_does_not_stop(lease)
+        elif not (verdict := _verdict(handling)).failed:
+            return verdict
+        raise asyncio.CancelledError
 
-    def _verdict(self, handling: asyncio.Task[Outcome]) -> Verdict:
-        if handling.cancelled():
-            return Verdict(DeliveryState.DUE, failed=True, because="the handler cancelled itself")
-        if isinstance(error := handling.exception(), DiskError):
-            raise error
-        if error is not None:
-            return Verdict(DeliveryState.DUE, failed=True, because=_describe(error))
-        outcome: object = handling.result()  # a handler without type checks returns anything
-        match outcome:
-            case Done():
-                return Verdict(DeliveryState.DELIVERED)
-            case Defer(pause=pause):
-                return Verdict(DeliveryState.DUE, because="deferred by the handler", pause=max(pause, timedelta(0)))
-            case Reject(reason=reason):
-                return Verdict(
-                    DeliveryState.DEAD, because=f"rejected by the handler\n{reason}"[: limits.PROBLEM_CHARACTERS]
-                )
-            case _:
-                because = f"handle() returned {type(outcome).__name__}; it returns Done(…), Defer(…) or Reject(…)"
-                return Verdict(DeliveryState.DUE, failed=True, because=because)
+    def _say_it_does_not_stop(self, lease: Lease) -> None:
+        log.error("handler.does_not_stop", handler=self.route.name, delivery=lease.id)
 
     def _delivery(self, lease: Lease) -> Delivery:
         entry = lease.entry
@@ -230,21 +191,16 @@ class Worker:
             after=entry.after or "",
             notification=msgspec.json.decode(entry.notification),
         )
-        key = f"{self._journal.identity}/{self._id(lease)}"
-        return Delivery(self._id(lease), key, self.route.name, lease.attempts + 1, lease.due_at, late, transition)
+        key = f"{self._journal.identity}/{lease.id}"
+        return Delivery(lease.id, key, self.route.name, lease.attempts + 1, lease.due_at, late, transition)
 
-    def _id(self, lease: Lease) -> str:
-        return f"{lease.entry.seq}/{self.route.name}"
-
-    def _backoff(self, failures: int) -> timedelta:
-        """Return a pause of full jitter: anything up to a limit that doubles with each failure."""
-        longest = min(LONGEST_BACKOFF, self.route.delivery.backoff * 2 ** min(failures - 1, 20))
-        return timedelta(seconds=self._chance.between(0, longest.total_seconds()))
+    def _pause(self, failures: int) -> timedelta:
+        return backoff(self.route.delivery.backoff, failures, LONGEST_BACKOFF, self._chance)
 
     def _say(self, lease: Lease, verdict: Verdict, attempts: int, due_at: datetime | None) -> None:
         if verdict.state is DeliveryState.DELIVERED:
             return
-        fields = {"handler": self.route.name, "delivery": self._id(lease), "session": lease.entry.session}
+        fields = {"handler": self.route.name, "delivery": lease.id, "session": lease.entry.session}
         because = (verdict.because or "").partition("\n")[0]
         if verdict.state is DeliveryState.DEAD:
             log.error("delivery.dead", **fields, attempts=attempts, because=because)
@@ -252,8 +208,67 @@ class Worker:
             log.warning("delivery.failed", **fields, attempts=attempts, because=because, again_at=str(due_at))
 
 
+def _verdict(handling: asyncio.Task[object]) -> Verdict:
+    """Judge what a handler returned or raised. Raises its `DiskError`."""
+    if handling.cancelled():
+        return _failed("the handler cancelled itself")
+    match ended := handling.result():  # a handler without type checks returns anything
+        case Done(follow_ups=follow_ups) if _are_follow_ups(follow_ups):
+            return Verdict(DeliveryState.DELIVERED, follow_ups=follow_ups)
+        case Defer(pause=timedelta() as pause):
+            pause = min(max(pause, SHORTEST_DEFER), LONGEST_DEFER)
+            return Verdict(DeliveryState.DUE, because="deferred by the handler", pause=pause)
+        case Reject(reason=reason):
+            because = f"rejected by the handler\n{reason}"[: limits.PROBLEM_CHARACTERS]
+            return Verdict(DeliveryState.DEAD, because=because)
+        case Raised(error):
+            if disk_error := next((one for one in _leaves(error) if isinstance(one, DiskError)), None):
+                raise disk_error
+            return _failed(_describe(error))
+        case _:
+            return _failed(f"handle() returned {_wrong(ended)}; it returns Done(…), Defer(…) or Reject(…)")
+
+
+def _are_follow_ups(values: Sequence[object]) -> bool:
+    return all(isinstance(value, FollowUp) for value in values)
+
+
+def _wrong(returned: object) -> str:
+    match returned:
+        case Done():
+            return "Done with what is no follow-up"
+        case Defer():
+            return "Defer without a timedelta"
+        case _:
+            return type(returned).__name__
+
+
+def _failed(because: str) -> Verdict:
+    return Verdict(DeliveryState.DUE, failed=True, because=because)
+
+
 def _describe(error: BaseException) -> str:
-    """Say which error and where on the first line, which may be logged, and its text, which may not, on the next."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}\n{error}"[: limits.PROBLEM_CHARACTERS]
+    """Say which error and where on the first line, which may be logged, and its text, which may not, below."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    lines = [f"{type(error).__name__} at {Path(at.filename).name}:{at.lineno}"]
+    if isinstance(error, BaseExceptionGroup):
+        lines += (f"{type(leaf).__name__}: {_text(leaf)}" for leaf in _leaves(error))
+    else:
+        lines.append(_text(error))
+    return "\n".join(lines)[: limits.PROBLEM_CHARACTERS]
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors of a group, such as a task group raises, or the one error."""
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as another:  # noqa: BLE001  an error's own code can fail like any other
+        return f"(no text: {type(another).__name__})"

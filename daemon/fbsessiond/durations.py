@@ -6,28 +6,37 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator
 
-_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", re.ASCII)
+LONGEST = timedelta(days=10_000)
+"""No duration of a configuration is longer; what is, is a slip of the keyboard."""
+
+_UNITS = {
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+}
+"""From the largest to the smallest."""
+
+_DURATION = re.compile(rf"(\d{{1,12}}(?:\.\d{{1,6}})?)\s*({'|'.join(_UNITS)})", re.ASCII)
 
 
 def parse_duration(text: object) -> timedelta:
-    """Return the duration that a text names. Raises `ValueError` for anything else, longer than 10,000 days too."""
+    """Return the duration that a text names. Raises `ValueError` for anything else, and for more than `LONGEST`."""
     if isinstance(text, timedelta):
         return text
     if isinstance(text, str) and (match := _DURATION.fullmatch(text.strip())):
-        number, unit = match.groups()
-        if len(number) <= 12 and (duration := timedelta(**{_UNITS[unit]: float(number)})) <= timedelta(days=10_000):  # noqa: PLR2004
-            return duration
+        number, unit = float(match[1]), _UNITS[match[2]]
+        if number <= LONGEST / unit:
+            return number * unit
     raise ValueError("should be a duration, as '90s', '5m', '2h' or '30d'")
 
 
 def format_duration(duration: timedelta) -> str:
     """Return a duration in its largest whole unit: the inverse of `parse_duration`, to the millisecond."""
-    milliseconds = duration // timedelta(milliseconds=1)
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)):
-        if milliseconds and milliseconds % size == 0:
-            return f"{milliseconds // size}{unit}"
-    return f"{milliseconds}ms"
+    whole = duration - duration % _UNITS["ms"]
+    unit = next((unit for unit, size in _UNITS.items() if whole and whole % size == timedelta(0)), "ms")
+    return f"{whole // _UNITS[unit]}{unit}"
 
 
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(parse_duration)]

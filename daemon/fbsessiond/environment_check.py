@@ -7,14 +7,14 @@ from typing import Any
 
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
-from fbsessiond.cometd.events import Connected, ConnectionEvent, Lost
+from fbsessiond.cometd.events import Connected, ConnectionEvent, Lost, SubscriptionRefused
 from fbsessiond.cometd.source import CometdSource
 from fbsessiond.configuration import Configuration, GwsSettings
-from fbsessiond.errors import ConfigurationError, UnavailableError
+from fbsessiond.errors import UnavailableError
 from fbsessiond.gws.access import Access
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.route import Route
-from fbsessiond.service import access_of, running_handlers, source_settings
+from fbsessiond.service import access_of, gws_of, running_handlers, source_settings
 
 ANSWER_SECONDS = 10.0
 """How long GWS may take to answer."""
@@ -24,9 +24,7 @@ async def check_environment(
     configuration: Configuration, routes: Sequence[Route], say: Callable[[str, str], None], clock: Clock, chance: Chance
 ) -> None:
     """Try everything once, in the order in which the daemon needs it; say what is fine, raise at the first trouble."""
-    gws = configuration.settings.gws
-    if gws is None:
-        raise ConfigurationError("gws: is missing; `fbsessiond run` needs to know the platform's url and the agent")
+    gws = gws_of(configuration.settings)
     access = access_of(gws)
     say("secrets", "fine")
     journal = open_journal(configuration.settings.journal.url, configuration.state_directory, clock.now())
@@ -39,12 +37,21 @@ async def check_environment(
 
 
 async def _connect_once(gws: GwsSettings, access: Access, clock: Clock, chance: Chance) -> None:
-    """Begin a CometD session of its own, and end it. Raises `RefusedError` or `UnavailableError`."""
+    """Begin a CometD session of its own, subscribe, and end it. Raises `RefusedError` or `UnavailableError`."""
     first: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
 
     def observe(event: ConnectionEvent) -> None:
-        if isinstance(event, Connected | Lost) and not first.done():
-            first.set_result(f"{event.cause}: {event.words}" if isinstance(event, Lost) else None)
+        if first.done():
+            return
+        match event:
+            case Connected():
+                first.set_result(None)
+            case Lost():
+                first.set_result(f"{event.cause}: {event.words}")
+            case SubscriptionRefused():
+                first.set_result(f"the subscription to {event.channel} is refused: {event.words}")
+            case _:
+                pass
 
     async with access:
         source = CometdSource(source_settings(gws), access, clock=clock, chance=chance, observe=observe)

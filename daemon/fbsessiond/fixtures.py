@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, islice
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -35,6 +36,10 @@ BATCH = 100
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 _NOT_JSON = (("None", "null"), ("True", "true"), ("False", "false"), ("u'", '"'), ('u"', '"'), ("'", '"'))
+"""What Python prints, and how JSON writes it."""
+
+_CONTROL_CHARACTER = "Invalid control character at"
+_NO_END = "Unterminated string starting at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class UnreadableFile:
 
 
 class _Exported(msgspec.Struct):
-    received_at: datetime
+    received_at: Annotated[datetime, msgspec.Meta(tz=True)]
     notification: msgspec.Raw
     agent: str = AGENT
     channel: str | None = None
@@ -66,21 +71,24 @@ _decode_exported = msgspec.json.Decoder(_Exported).decode
 
 
 def find_files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Yield files as they are named, and those with a known suffix below folders, by name."""
+    """Yield files as they are named, and those with a known suffix below folders, by name.
+
+    A folder that has none is yielded itself: it can't be read, and that is told in its place.
+    """
     for path in paths:
-        if path.is_dir():
-            found = (file for file in path.rglob("*") if file.is_file() and file.name.endswith(SUFFIXES))
-            yield from sorted(found)
-        else:
-            yield path
+        found = [file for file in path.rglob("*") if file.is_file() and file.name.endswith(SUFFIXES)]
+        yield from sorted(found) or [path]
 
 
 def read_file(path: Path) -> Iterator[Fixture | UnreadableFile]:
     """Yield the messages of a file; where it isn't JSON, the place and what is wrong there, and no more of it."""
+    if path.is_dir():
+        yield UnreadableFile(path, f"has no files of notifications: their names end in {', '.join(SUFFIXES)}")
+        return
     try:
         content = _content(path)
     except (OSError, EOFError, zlib.error) as error:
-        yield UnreadableFile(path, f"can't be read: {error}")
+        yield UnreadableFile(path, f"can't be read: {getattr(error, 'strerror', None) or error}")
         return
     if len(content) > limits.FIXTURE_BYTES:
         yield UnreadableFile(path, f"is longer than {limits.FIXTURE_BYTES} bytes")
@@ -109,12 +117,13 @@ class FixtureSource:
     async def __aiter__(self) -> AsyncGenerator[Batch, None]:
         """Yield a batch for messages that follow each other of one agent, received at one time."""
         last: datetime | None = None
+        is_first = True
         most = BATCH if self._speed is None else 1
         for (agent, received_at), group in groupby(self._fixtures, lambda one: (one.agent, one.received_at)):
             while messages := tuple(fixture.message for fixture in islice(group, most)):
-                if self._speed is not None:
+                if self._speed is not None and not is_first:
                     await asyncio.sleep(_pause(last, received_at) / self._speed)
-                    last = received_at
+                is_first, last = False, received_at
                 yield Batch(agent, Origin.REPLAY, received_at or self._clock.now(), messages)
 
 
@@ -127,14 +136,26 @@ def _pause(last: datetime | None, received_at: datetime | None) -> float:
 
 def _read_text(path: Path, text: str) -> Iterator[Fixture | UnreadableFile]:
     if ".jsonl" in path.suffixes or ".ndjson" in path.suffixes:
-        yield from (_to_fixture(line.strip().encode()) for line in text.splitlines() if line.strip())
+        lines = (line.strip() for line in text.split("\n"))  # a text in JSON may hold other kinds of line breaks
+        yield from (_to_fixture(part) for line in lines for part in _split_line(line))
         return
     try:
-        yield from (_to_fixture(part.encode()) for part in _split(text))
+        yield from (_to_fixture(part) for part in _split(text))
     except json.JSONDecodeError as error:
         yield UnreadableFile(path, f"line {error.lineno}, column {error.colno}: {_what_is_wrong(error)}")
     except RecursionError:
         yield UnreadableFile(path, "is nested too deeply")
+
+
+def _split_line(line: str) -> Iterator[str]:
+    """Yield the JSON texts of a line: its items where it is an array, as a captured response is, else itself.
+
+    A line that isn't JSON is yielded too: it goes to the quarantine, and the lines after it are read.
+    """
+    try:
+        yield from list(_split(line)) if line.startswith("[") else filter(None, [line])
+    except (json.JSONDecodeError, RecursionError):
+        yield line
 
 
 def _split(text: str) -> Iterator[str]:
@@ -162,13 +183,15 @@ def _skip(text: str, at: int) -> int:
     return found.end() if found else at
 
 
-def _to_fixture(raw: bytes) -> Fixture:
+def _to_fixture(text: str) -> Fixture:
+    raw = text.encode()
     try:
         exported = _decode_exported(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Fixture(open_envelope(raw))
-    message = Message(raw, exported.channel, bytes(exported.notification))
-    return Fixture(message, exported.agent, exported.received_at)
+    data = bytes(exported.notification)
+    raw = msgspec.json.encode({"channel": exported.channel, "data": msgspec.Raw(data)})
+    return Fixture(Message(raw, exported.channel, data), exported.agent, exported.received_at)
 
 
 def _what_is_wrong(error: json.JSONDecodeError) -> str:
@@ -177,8 +200,12 @@ def _what_is_wrong(error: json.JSONDecodeError) -> str:
     for wrong, right in _NOT_JSON:
         if rest.startswith(wrong):
             return f"{wrong!r} isn't JSON; it is written {right!r} there"
-    if error.msg == "Invalid control character at":
+    if error.msg == _NO_END:
+        return "the text that begins here has no end"
+    if error.msg == _CONTROL_CHARACTER and rest[:1] in "\r\n":
         return "the line ends inside a text; JSON writes a line break there as '\\n'"
+    if error.msg == _CONTROL_CHARACTER:
+        return f"a control character stands inside a text; JSON writes it as {json.dumps(rest[:1])[1:-1]!r}"
     return f"{error.msg[:1].lower()}{error.msg[1:]}, but there is {rest[:1]!r}" if rest else "the file ends too early"
 
 

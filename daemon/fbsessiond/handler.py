@@ -23,6 +23,7 @@ from typing import Annotated, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from fbsessiond.finding import Finding
+from fbsessiond.follow_up import FollowUp
 from fbsessiond.transition import Transition
 
 
@@ -45,9 +46,14 @@ class Delivery:
     transition: Transition
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Done:
-    """The delivery is settled."""
+    """The delivery is settled; follow-ups are written down with it, and carried out one after the other."""
+
+    follow_ups: tuple[FollowUp, ...]
+
+    def __init__(self, *follow_ups: FollowUp) -> None:
+        object.__setattr__(self, "follow_ups", follow_ups)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """From batches to the journal: understand each message, derive what it changes, write all of it in one commit."""
 
-from collections import OrderedDict
+import asyncio
+from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -11,7 +12,7 @@ from fbsessiond import limits
 from fbsessiond.clock import Clock
 from fbsessiond.envelope import open_envelope
 from fbsessiond.journal.interface import Journal
-from fbsessiond.journal.records import Draft, Misfit, Wanted
+from fbsessiond.journal.records import Draft, Misfit, Quarantined, Wanted
 from fbsessiond.message import Batch, Message, Origin
 from fbsessiond.notification import AnyNotification, Document, InvalidNotification, SessionNotification, read
 from fbsessiond.route import Route
@@ -24,43 +25,53 @@ SessionKey: TypeAlias = tuple[str, str]
 
 
 class Intake:
-    """Takes batches, one at a time for each agent."""
+    """Takes batches, one at a time for each agent.
+
+    What a notification changes depends on what is known of its session: so from reading that to having written the
+    change, nothing else of the same agent comes between. Different agents' batches share the journal's commits.
+    """
 
     def __init__(self, journal: Journal, routes: Sequence[Route], clock: Clock) -> None:
         self._journal = journal
         self._clock = clock
         self._routes = routes
         self._known: OrderedDict[SessionKey, Document] = OrderedDict()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def take(self, batch: Batch) -> None:
         """Journal a batch: on return it is on disk, with the deliveries that it causes.
 
         Raises `JournalError` where it isn't; then nothing of it may be acknowledged.
         """
-        drafts: list[Draft] = []
         misfits: list[Misfit] = []
-        learned: dict[SessionKey, Document] = {}
-        for message in batch.messages:
-            try:
-                drafts += await self._understand(message, batch, learned)
-            except InvalidNotification as error:
-                misfits.append(Misfit(message, str(error)))
-        await self._journal.append(batch, drafts, misfits)
-        self._remember(learned)
+        async with self._turns[batch.agent]:
+            drafts: list[Draft] = []
+            learned: dict[SessionKey, Document] = {}
+            for message in batch.messages:
+                try:
+                    drafts += await self._understand(message, batch, learned)
+                except InvalidNotification as error:
+                    misfits.append(Misfit(message, str(error)))
+            await self._journal.append(batch, drafts, misfits)
+            self._remember(learned)
         for misfit in misfits:
             log.warning("message.quarantined", agent=batch.agent, channel=misfit.message.channel, error=misfit.error)
 
     async def retry_quarantined(self) -> None:
         """Read the messages again that a person asked for: entries if they validate now, else they stay."""
         for quarantined in await self._journal.take_retries():
-            message = open_envelope(quarantined.raw)
-            batch = Batch(quarantined.agent, quarantined.origin, quarantined.received_at, (message,))
-            learned: dict[SessionKey, Document] = {}
-            try:
-                drafts = await self._understand(message, batch, learned)
-            except InvalidNotification as error:
-                await self._journal.release_quarantined(quarantined, (), str(error))
-                continue
+            async with self._turns[quarantined.agent]:
+                await self._retry(quarantined)
+
+    async def _retry(self, quarantined: Quarantined) -> None:
+        message = open_envelope(quarantined.raw)
+        batch = Batch(quarantined.agent, quarantined.origin, quarantined.received_at, (message,))
+        learned: dict[SessionKey, Document] = {}
+        try:
+            drafts = await self._understand(message, batch, learned)
+        except InvalidNotification as error:
+            await self._journal.release_quarantined(quarantined, (), str(error))
+        else:
             await self._journal.release_quarantined(quarantined, drafts, None)
             self._remember(learned)
 

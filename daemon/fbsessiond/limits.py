@@ -6,6 +6,9 @@ RESPONSE_BYTES = 64 * 1024 * 1024
 NOTIFICATION_BYTES = 4 * 1024 * 1024
 """The longest notification that is decoded; a longer one is quarantined. The longest documented sample: 4 KB."""
 
+NESTING = 100
+"""How deep objects and lists may stand in each other in a notification; pydantic writes at most 255."""
+
 BATCH_MESSAGES = 10_000
 """The most messages that one commit takes; a source cuts a longer response into several batches."""
 

@@ -11,7 +11,7 @@ the session's channel, message type and resource key in several ways. [GWS 8.5.2
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 from pydantic import (
@@ -37,6 +37,7 @@ SESSION_KEYS = ("facebooksession", "facebooksessions")
 SESSION_ADDRESSES = ("facebooksessionPath", "facebooksessionUri", "chatPath", "chatUri")
 _STATE_CHANGE = "facebooksessionstatechangemessage"
 _MESSAGE_LOG = "messagelogupdated"
+_TOO_DEEP = f"is nested more than {limits.NESTING} deep"
 _OUR_PATH = re.compile(r"/facebooksessions?/", re.IGNORECASE)
 _OUR_CHANNEL = re.compile(r"(^|/)facebooksessions?$", re.IGNORECASE)
 
@@ -49,7 +50,12 @@ SessionId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_~-
 """A session's id; it becomes part of an address, so that it must not hold a slash, a blank or a percent sign."""
 
 Word: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-"""A state, capability or type. Sibling media send them with blanks around. [GWS 8.5.2, IMSessionMessageType]"""
+"""A state or a capability. Sibling media send them with blanks around. [GWS 8.5.2, IMSessionMessageType]"""
+
+Label: TypeAlias = Annotated[
+    str | None, BeforeValidator(lambda value: value.strip() if isinstance(value, str) else None)
+]
+"""A notification's type, without blanks. No kind needs it: one that isn't a text counts as absent."""
 
 
 class _Arriving(BaseModel):
@@ -124,9 +130,9 @@ class LoggedMessage(_Arriving):
 class Notification(_Arriving):
     """What every notification can have."""
 
-    message_type: str | None = None
-    notification_type: str | None = None
-    reference_id: Annotated[int | None, BeforeValidator(lambda value: value if isinstance(value, int) else None)] = None
+    message_type: Label = None
+    notification_type: Label = None
+    reference_id: Annotated[int | None, BeforeValidator(lambda value: value if type(value) is int else None)] = None
     """Links a notification to the request that caused it; often absent. [GWS 8.5.2, FacebookPMMessageType]"""
 
 
@@ -164,7 +170,7 @@ class MessagesNotification(Notification):
 class OtherNotification(Notification):
     """Anything else under `/v2/me/*`: calls, chats, public posts, devices, and types that aren't known yet."""
 
-    session_id: None = None
+    session_id: ClassVar[None] = None
 
 
 AnyNotification: TypeAlias = SessionNotification | MessagesNotification | OtherNotification
@@ -188,7 +194,7 @@ def read(message: Message) -> Sequence[AnyNotification]:
 
 def last_segment(address: str) -> str:
     """Return the last segment of a path or an address, without its query."""
-    return re.split(r"[?#]", address, maxsplit=1)[0].rstrip("/ ").rpartition("/")[2].strip()
+    return re.split(r"[?#]", address, maxsplit=1)[0].rpartition("/")[2].strip()
 
 
 def in_plain_words(error: ValidationError) -> str:
@@ -200,26 +206,38 @@ def in_plain_words(error: ValidationError) -> str:
 
 def _decode(message: Message) -> object:
     if message.data is None:
-        raise InvalidNotification(_what_is_wrong_with(message.raw) or "data: is missing; a notification needs it")
+        _parse(message.raw, "the message")
+        raise InvalidNotification("data: is missing; a notification needs it")
     if len(message.data) > limits.NOTIFICATION_BYTES:
         raise InvalidNotification(f"data: {len(message.data)} bytes; at most {limits.NOTIFICATION_BYTES} are decoded")
-    try:
-        return msgspec.json.decode(message.data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidNotification(f"data: isn't JSON: {error}") from None
+    return _parse(message.data, "data:")
 
 
-def _what_is_wrong_with(raw: bytes) -> str | None:
+def _parse(text: bytes, subject: str) -> object:
     try:
-        msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return f"the message isn't JSON: {error}"
-    return None
+        value = msgspec.json.decode(text)
+    except UnicodeDecodeError:  # its own words show a byte
+        raise InvalidNotification(f"{subject} isn't JSON: not UTF-8") from None
+    except RecursionError:
+        raise InvalidNotification(f"{subject} {_TOO_DEEP}") from None
+    except msgspec.DecodeError as error:
+        raise InvalidNotification(f"{subject} isn't JSON: {error}") from None
+    if text.count(b"{") + text.count(b"[") > limits.NESTING and _is_too_deep(value):
+        raise InvalidNotification(f"{subject} {_TOO_DEEP}")
+    return value
+
+
+def _is_too_deep(value: object) -> bool:
+    level: list[Any] = [value]
+    for _ in range(limits.NESTING):
+        inside = (inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer))
+        level = [inner for inner in inside if isinstance(inner, (dict, list))]
+    return bool(level)
 
 
 def _read_document(data: Document, channel: str | None) -> Iterator[AnyNotification]:
     kind = str(data.get("messageType") or "").strip().casefold()
-    key = next((key for key in data if key.casefold() in SESSION_KEYS), None)
+    key = next((key for key in data if key.casefold() in SESSION_KEYS and data[key] is not None), None)
     if key is not None or kind == _STATE_CHANGE:
         yield from _sessions(data, key)
     elif kind == _MESSAGE_LOG and (address := _session_address(data, channel)) is not None:

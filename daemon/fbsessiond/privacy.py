@@ -5,13 +5,24 @@ what belongs together, and says nothing about the value to anybody without the j
 """
 
 import hmac
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any
+from itertools import groupby
+from typing import Any, TypeAlias
+
+Hide: TypeAlias = Callable[[str, Any], Any]
+"""Told a field and a value of a customer's, returns what is to stand in its place."""
 
 TOKEN_DIGITS = 8
+"""How many hexadecimal digits of its digest stand for a value."""
+
 SHORTEST_SCRUBBED = 3
+"""Shorter values stay in a text: they say nothing, and would tear any text apart."""
+
+SHORTEST_PART = 8
+"""So many characters of a longer value are scrubbed where the rest of it is missing: an error's text is often cut."""
 
 
 class FieldClass(StrEnum):
@@ -27,16 +38,15 @@ class FieldClass(StrEnum):
 _SHOWN = frozenset(
     {
         "capabilities",
+        "channel",
         "chatPath",
         "chatUri",
-        "channel",
         "facebooksessionPath",
         "facebooksessionType",
         "facebooksessionUri",
         "id",
         "index",
         "messageType",
-        "metrics",
         "notificationType",
         "participantId",
         "path",
@@ -54,7 +64,7 @@ _SHOWN = frozenset(
 """Keys of the platform's own: states, types, ids, times and addresses inside the platform."""
 
 _CONTAINERS = frozenset({"facebooksession", "facebooksessions", "participants", "messages", "from"})
-"""Keys whose values are looked into; anything else that isn't shown is hidden as a whole."""
+"""Keys, in any case, whose values are looked into; anything else that isn't shown is hidden as a whole."""
 
 _CLASSES = (
     (FieldClass.CONTACT, re.compile(r"mail|phone|address|city|street|location|home", re.IGNORECASE)),
@@ -66,15 +76,10 @@ _CLASSES = (
 def redact(document: Any, key: bytes) -> Any:
     """Return a notification, or a part of one, with a token in the place of every value that may be a customer's.
 
-    The shape stays, and with it everything that the daemon needs: a redacted notification can be replayed.
+    The shape and the keys stay, and with them everything that the daemon needs: a redacted notification can be
+    replayed.
     """
-    match document:
-        case dict():
-            return {name: _redact_field(str(name), value, key) for name, value in document.items()}
-        case list():
-            return [redact(item, key) for item in document]
-        case _:
-            return _hide("", document, key)
+    return _without("", document, lambda field, value: token(field, value, key))
 
 
 def token(field: str, value: object, key: bytes) -> str:
@@ -84,14 +89,22 @@ def token(field: str, value: object, key: bytes) -> str:
 
 
 def scrub(text: str, document: Any, key: bytes) -> str:
-    """Return a text, such as an error's, with a token for each of a notification's customer values that stands in it.
+    """Return a text, such as an error's, with a token for each value that `redact` hides where it stands in the text.
 
-    Values of one or two characters stay: they say nothing, and would tear any text apart.
+    A value is found as it is, as Python and as JSON write it, and in its longer parts.
     """
-    hidden = {value: name for name, value in _hidden_values("", document) if len(value) >= SHORTEST_SCRUBBED}
-    for value in sorted(hidden, key=len, reverse=True):
-        text = text.replace(value, token(hidden[value], value, key))
-    return text
+    fields: dict[str, str] = {}
+    _without("", document, lambda field, value: fields.setdefault(str(value), field))
+    tokens = {
+        spelled: token(field, value, key)
+        for value, field in fields.items()
+        if len(value) >= SHORTEST_SCRUBBED
+        for spelled in (value, repr(value)[1:-1], ascii(value)[1:-1], json.dumps(value)[1:-1])
+        if len(spelled) <= len(text)
+    }
+    longest_first = sorted(tokens, key=len, reverse=True)
+    pieces = re.split(f"({'|'.join(map(re.escape, longest_first))})", text) if tokens else [text]
+    return "".join(tokens.get(piece) or _without_parts(piece, fields, key) for piece in pieces)
 
 
 def class_of(field: str) -> FieldClass:
@@ -99,37 +112,53 @@ def class_of(field: str) -> FieldClass:
     return next((kind for kind, pattern in _CLASSES if pattern.search(field)), FieldClass.OPAQUE)
 
 
-def _redact_field(name: str, value: Any, key: bytes) -> Any:
-    if name in _SHOWN:
+def _without(field: str, value: Any, hide: Hide) -> Any:
+    """Return what stands under a field, looked into; where it is the notification itself, the field is empty."""
+    match value:
+        case dict():
+            return {name: _without_field(str(name), inner, hide) for name, inner in value.items()}
+        case list():
+            return [_without(field, item, hide) for item in value]
+        case _:
+            return _hidden(field, value, hide)
+
+
+def _without_field(name: str, value: Any, hide: Hide) -> Any:
+    items = value if isinstance(value, list) else [value]
+    if name in _SHOWN and not any(isinstance(item, dict | list) for item in items):
         return value
-    if name in _CONTAINERS and isinstance(value, dict | list):
-        return redact(value, key)
-    return _hide(name, value, key)
+    return _without(name, value, hide) if name.casefold() in _CONTAINERS else _hidden(name, value, hide)
 
 
-def _hide(name: str, value: Any, key: bytes) -> Any:
+def _hidden(field: str, value: Any, hide: Hide) -> Any:
+    """Return what stands under a field, every value in it hidden."""
     match value:
         case None | bool() | "":
             return value
-        case Mapping():
-            return {inner: _hide(str(inner), item, key) for inner, item in value.items()}
+        case dict():
+            return {name: _hidden(str(name), inner, hide) for name, inner in value.items()}
         case list():
-            return [_hide(name, item, key) for item in value]
+            return [_hidden(field, item, hide) for item in value]
         case _:
-            return token(name, value, key)
+            return hide(field, value)
 
 
-def _hidden_values(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield the field and the text of each value that `redact` would hide."""
-    match value:
-        case None | bool():
-            return
-        case Mapping():
-            for inner, item in value.items():
-                if inner not in _SHOWN:
-                    yield from _hidden_values(str(inner), item)
-        case list():
-            for item in value:
-                yield from _hidden_values(name, item)
-        case _:
-            yield name, str(value)
+def _without_parts(text: str, fields: Mapping[str, str], key: bytes) -> str:
+    """Return a text with a token for each part of a value in it that is long enough to say something."""
+    places = range(len(text) - SHORTEST_PART + 1)
+    in_text = {text[at : at + SHORTEST_PART] for at in places}
+    found = {
+        part: field
+        for value, field in fields.items()
+        for at in range(len(value) - SHORTEST_PART + 1)
+        if (part := value[at : at + SHORTEST_PART]) in in_text
+    }
+    covers: list[str | None] = [None] * len(text)
+    for at in places:
+        if (field := found.get(text[at : at + SHORTEST_PART])) is not None:
+            covers[at : at + SHORTEST_PART] = [field] * SHORTEST_PART
+    shown: list[str] = []
+    for field, letters in groupby(zip(covers, text, strict=True), key=lambda pair: pair[0]):
+        part = "".join(letter for _, letter in letters)
+        shown.append(part if field is None else token(field, part, key))
+    return "".join(shown)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.fixtures import Fixture, FixtureSource
+from fbsessiond.follow_ups import CapturingLane
 from fbsessiond.journal.interface import Journal
 from fbsessiond.route import Route
 from fbsessiond.service import Pipeline, running_handlers, until_first
@@ -24,7 +25,7 @@ async def replay_fixtures(
     routes = [
         dataclasses.replace(route, delivery=route.delivery.model_copy(update={"attempts": 1})) for route in routes
     ]
-    pipeline = Pipeline(journal, routes, clock, chance)
+    pipeline = Pipeline(journal, routes, clock, chance, CapturingLane(journal, clock, chance))
 
     async def feed() -> None:
         await pipeline.take_all(FixtureSource(fixtures, clock, speed))

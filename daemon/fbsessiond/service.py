@@ -3,19 +3,22 @@
 import asyncio
 import itertools
 import signal
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Coroutine, Generator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
 import structlog
 
+from fbsessiond.carrying import Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.cometd.source import CometdSettings, CometdSource
-from fbsessiond.configuration import Configuration, GwsSettings, JournalSettings
+from fbsessiond.configuration import Configuration, FollowUpsSettings, GwsSettings, JournalSettings, Settings
 from fbsessiond.dispatch import Dispatch
 from fbsessiond.errors import ConfigurationError
+from fbsessiond.follow_ups import FollowUpLane, FollowUpSettings
 from fbsessiond.gws.access import Access, Basic, Bearer, Credentials
+from fbsessiond.gws.rest import Rest
 from fbsessiond.intake import Intake
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.journal.interface import Journal
@@ -25,7 +28,11 @@ from fbsessiond.watch import LoopWatch
 
 log = structlog.get_logger(__name__)
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 HOUSEKEEPING_SECONDS = 1.0
+"""How often the journal is asked for what a person wants done."""
+
 PRUNE_EVERY = 60
 """Looks for what is too old once in so many rounds of housekeeping."""
 
@@ -33,15 +40,32 @@ PRUNE_EVERY = 60
 class Pipeline:
     """Source to settlement: what the daemon and a replay have in common."""
 
-    def __init__(self, journal: Journal, routes: Sequence[Route], clock: Clock, chance: Chance) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        routes: Sequence[Route],
+        clock: Clock,
+        chance: Chance,
+        follow_ups: FollowUpLane | None = None,
+    ) -> None:
+        """Put them together; without `follow_ups`, what handlers ask for is written down, and nothing is sent."""
         self.intake = Intake(journal, routes, clock)
-        self.dispatch = Dispatch(journal, routes, clock, chance)
+        self.dispatch = Dispatch(journal, routes, clock, chance, follow_ups)
 
     async def take_all(self, source: Source) -> None:
-        """Journal what a source yields, until it ends; it is asked for more only when a batch is on disk."""
+        """Journal what a source yields, until it ends; it is asked for more only when a batch is on disk.
+
+        When cancelled, it closes the source, and journals what that had read up to then.
+        """
         async with aclosing(aiter(source)) as batches:
-            async for batch in batches:
-                await self.intake.take(batch)
+            try:
+                async for batch in batches:
+                    await _to_the_end(self.intake.take(batch))
+            except asyncio.CancelledError:
+                await batches.aclose()
+                async for batch in batches:
+                    await self.intake.take(batch)
+                raise
 
 
 @asynccontextmanager
@@ -61,26 +85,34 @@ async def run_daemon(configuration: Configuration, clock: Clock, chance: Chance)
 
     Raises `ConfigurationError`, `RefusedError` when GWS refuses the credentials, or `DiskError`.
     """
-    gws = configuration.settings.gws
-    if gws is None:
-        raise ConfigurationError("gws: is missing; `fbsessiond run` needs to know the platform's url and the agent")
+    settings = configuration.settings
+    gws = gws_of(settings)
     routes = configuration.routes()
     access = access_of(gws)
-    stopped = _stop_signals()
-    watch = LoopWatch(clock)
     async with AsyncExitStack() as stack:
-        journal = open_journal(configuration.settings.journal.url, configuration.state_directory, clock.now())
+        stopped = stack.enter_context(_stop_signals())
+        journal = open_journal(settings.journal.url, configuration.state_directory, clock.now())
         stack.callback(journal.close)
         await stack.enter_async_context(running_handlers(routes))
         await stack.enter_async_context(access)
-        watch.start()
-        stack.callback(watch.stop)
+        stack.enter_context(LoopWatch(clock))
         source = CometdSource(source_settings(gws), access, clock=clock, chance=chance)
-        pipeline = Pipeline(journal, routes, clock, chance)
+        rests = {gws.agent_name: Rest(str(gws.url), access)}
+        follow_ups = FollowUpLane(journal, rests, clock, chance, follow_up_settings(settings.follow_ups))
+        pipeline = Pipeline(journal, routes, clock, chance, follow_ups)
         log.info("daemon.started", agent=gws.agent_name, handlers=[route.name for route in routes])
-        housekeeping = _keep_house(journal, pipeline.intake, configuration.settings.journal, clock)
+        if settings.http.listen and "listen" in settings.http.model_fields_set:
+            log.warning("http.not_served", listen=settings.http.listen, because="this version serves no HTTP")
+        housekeeping = _keep_house(journal, pipeline.intake, settings.journal, clock)
         await until_first(stopped.wait(), pipeline.take_all(source), pipeline.dispatch.run(), housekeeping)
     log.info("daemon.stopped")
+
+
+def gws_of(settings: Settings) -> GwsSettings:
+    """Return the platform's settings. Raises `ConfigurationError` where there are none."""
+    if settings.gws is None:
+        raise ConfigurationError("gws: is missing; `fbsessiond run` needs to know the platform's url and the agent")
+    return settings.gws
 
 
 def access_of(gws: GwsSettings) -> Access:
@@ -101,29 +133,55 @@ def source_settings(gws: GwsSettings) -> CometdSettings:
         url=gws.notifications_url,
         channels=tuple(gws.channels),
         transports=tuple(gws.transports),
+        sign_in_url=f"{str(gws.url).rstrip('/')}/api/v2/me",
     )
 
 
+def follow_up_settings(table: FollowUpsSettings) -> FollowUpSettings:
+    """Return how follow-ups are carried out."""
+    patience = Patience(confirmation=table.confirmation, settling=table.settling, attempts=table.attempts)
+    return FollowUpSettings(patience, table.backoff, table.concurrency)
+
+
 async def until_first(*parts: Coroutine[Any, Any, object]) -> None:
-    """Run parts side by side until the first ends; then stop the others, and raise what any of them raised."""
+    """Run parts side by side until the first ends; then stop the others.
+
+    Raises what that first part raised, or else what any of the others raised while it stopped.
+    """
     tasks = [asyncio.create_task(part) for part in parts]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+        await asyncio.wait(tasks)
+    for task in sorted(tasks, key=lambda task: task not in first):
+        if not task.cancelled():
+            task.result()
 
 
-def _stop_signals() -> asyncio.Event:
-    """Return the event that SIGTERM and SIGINT set."""
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Finish a piece of work even if cancelled meanwhile; the cancellation goes on afterwards."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+@contextmanager
+def _stop_signals() -> Generator[asyncio.Event, None, None]:
+    """Lend the event that SIGTERM and SIGINT set."""
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    return stopped
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        yield stopped
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
 
 
 async def _keep_house(journal: Journal, intake: Intake, settings: JournalSettings, clock: Clock) -> None:

@@ -1,4 +1,12 @@
-"""The kit for handler authors, and for the daemon's own tests: time that passes at once."""
+"""The kit for handler authors, and for the daemon's own tests: what a handler gets, and time that passes at once.
+
+    async def test_greeting() -> None:
+        async with (handler := Greet(greeting="hi")).running():
+            transition = make_transition("Chatting", before="Invited", userData={"LANGUAGE": "fr"})
+            assert await handler.handle(make_delivery(transition)) == Done()
+
+Whatever else is known of a session is given in the platform's own keys, as notifications spell them.
+"""
 
 import asyncio
 import selectors
@@ -6,10 +14,66 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from fbsessiond.handler import Delivery
+from fbsessiond.message import Origin
+from fbsessiond.session import Session, session_from
+from fbsessiond.transition import Transition
+
 T = TypeVar("T")
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """What a `VirtualClock` shows when a virtual loop starts."""
+
+
+SESSION = "0002DaAVKJ0V0095"
+AGENT = "agent1"
+
+
+def make_session(state: str = "Chatting", *, session: str = SESSION, agent: str = AGENT, **known: Any) -> Session:
+    """Return a session in a state; `known` is what else is said of it, e.g. `userData={"KEY": "value"}`."""
+    return session_from({"id": session, "state": state, **known}, agent)
+
+
+def make_transition(
+    after: str = "Chatting",
+    before: str | None = None,
+    *,
+    session: str = SESSION,
+    agent: str = AGENT,
+    seq: int = 1,
+    at: datetime = EPOCH,
+    origin: Origin = Origin.LIVE,
+    **known: Any,
+) -> Transition:
+    """Return a session's transition to a state, with the notification that says so; without `before`, a first sight."""
+    return Transition(
+        seq=seq,
+        at=at,
+        origin=origin,
+        agent=agent,
+        session=make_session(after, session=session, agent=agent, **known),
+        before=before,
+        after=after,
+        notification={
+            "messageType": "FacebooksessionStateChangeMessage",
+            "notificationType": "StatusChange",
+            "facebooksession": {"id": session, "state": after, **known},
+        },
+    )
+
+
+def make_delivery(
+    transition: Transition | None = None,
+    *,
+    handler: str = "handler",
+    attempt: int = 1,
+    late: timedelta = timedelta(),
+    journal: str = "0" * 32,
+) -> Delivery:
+    """Return a transition's delivery to a handler; deliveries of one transition and `journal` have the same key."""
+    transition = transition or make_transition()
+    name = f"{transition.seq}/{handler}"
+    return Delivery(name, f"{journal}/{name}", handler, attempt, transition.at, late, transition)
 
 
 class VirtualClock:
@@ -45,6 +109,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__(_JumpingSelector(self))
+        # asyncio's own, a nanosecond, is less than a float's step after 97 days: no timer would be due any more.
+        self._clock_resolution = 1e-6
         self.virtual_time = 0.0
 
     def time(self) -> float:

@@ -1,13 +1,16 @@
 """Naming what holds up the event loop.
 
 A handler that blocks instead of awaiting holds up everything, intake included, for as long as it blocks. A thread
-watches the loop go round, and says in the log which task doesn't let it, and at which line, while it happens.
+watches the loop go round, and says in the log which task doesn't let it, and at which lines, while it happens.
 """
 
 import asyncio
+import itertools
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
+from typing import Self
 
 import structlog
 
@@ -19,41 +22,45 @@ BLOCKED_SECONDS = 1.0
 """A loop that doesn't go round for so long is reported."""
 
 LOOK_SECONDS = 0.25
+"""How often the loop notes that it goes round, and the thread looks at that note."""
+
+PLACES = 10
+"""How many calls deep a place is told: who blocks is rarely the one who called the library that does."""
 
 
 class LoopWatch:
-    """Watches the running loop from another thread, from `start` to `stop`."""
+    """A context manager that watches the running loop from another thread."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(
+        self, clock: Clock, *, blocked_seconds: float = BLOCKED_SECONDS, look_seconds: float = LOOK_SECONDS
+    ) -> None:
         self._clock = clock
+        self._blocked_seconds = blocked_seconds
+        self._look_seconds = look_seconds
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="loop watch", daemon=True)
-        self._turned_at = clock.monotonic()
-        self._turn: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
-        """Begin to watch."""
+    def __enter__(self) -> Self:
         self._note_turn()
         self._thread.start()
+        return self
 
-    def stop(self) -> None:
-        """Stop watching."""
+    def __exit__(self, *_: object) -> None:
         self._stopped.set()
-        if self._turn is not None:
-            self._turn.cancel()
+        self._turn.cancel()
         self._thread.join()
 
     def _note_turn(self) -> None:
         self._turned_at = self._clock.monotonic()
-        self._turn = self._loop.call_later(LOOK_SECONDS, self._note_turn)
+        self._turn = self._loop.call_later(self._look_seconds, self._note_turn)
 
     def _watch(self) -> None:
         reported: float | None = None
-        while not self._stopped.wait(LOOK_SECONDS):
+        while not self._stopped.wait(self._look_seconds):
             turned_at = self._turned_at
-            if self._clock.monotonic() - turned_at > BLOCKED_SECONDS and reported != turned_at:
+            if self._clock.monotonic() - turned_at > self._blocked_seconds and reported != turned_at:
                 reported = turned_at
                 self._report()
 
@@ -63,10 +70,13 @@ class LoopWatch:
         log.error(
             "loop.blocked",
             by=task.get_name() if task else "unknown",
-            at=_place(frame) if frame else "unknown",
+            at=list(itertools.islice(_places(frame), PLACES)),
             hint="await what takes time, or hand it to asyncio.to_thread",
         )
 
 
-def _place(frame: FrameType) -> str:
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+def _places(frame: FrameType | None) -> Iterator[str]:
+    """Yield where it is, and from where that was called, up to the event loop."""
+    while frame is not None and frame.f_code.co_filename != asyncio.events.__file__:
+        yield f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+        frame = frame.f_back

@@ -4,18 +4,23 @@ It holds the notifications as they came, customer data included: its files are f
 """
 
 import asyncio
+import fcntl
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 from pydantic import ByteSize, Field, PrivateAttr
 
 from fbsessiond import Delivery, DiskError, Done, Finding, Handler, Outcome, StatePath
-from fbsessiond_handlers.audit_chain import FIRST, Link, files_of, forge, walk
+from fbsessiond_handlers.audit_chain import FIRST, Link, files_of, forge, number_of, walk
 
 _log = structlog.get_logger(__name__)
+
+KNOWN_KEYS = 10_000
+"""How many of the newest lines are remembered, so that no delivery comes twice: more than can run at a time."""
 
 
 class Audit(Handler):
@@ -42,7 +47,7 @@ class Audit(Handler):
         transition = delivery.transition
         record = {
             "seq": transition.seq,
-            "at": transition.at.isoformat(timespec="microseconds"),
+            "at": transition.at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "session": transition.session.id,
             "before": transition.before,
             "after": transition.after,
@@ -56,9 +61,11 @@ class Audit(Handler):
         return Done()
 
     def verify(self) -> Iterator[Finding]:
-        """Check the whole chain, over all files. A file that is missing at the start is no finding: it was archived."""
+        """Check the whole chain, over all files. A whole file that is missing at the start was archived: no finding."""
         previous: str | None = None
         for path in files_of(self.path):
+            if path != self.path and not path.stat().st_size:
+                yield Finding(str(path), "is empty: its lines were removed")
             for found in walk(path, previous):
                 if isinstance(found, Link):
                     previous = found.hash
@@ -71,33 +78,43 @@ class Trail:
     """An open audit trail."""
 
     def __init__(self, path: Path, rotate_bytes: int) -> None:
+        """Open the newest file, made if need be. Raises `OSError`, also where another process has it open."""
         self._path = path
         self._rotate_bytes = rotate_bytes
-        self._keys: set[str | None] = set()
-        self._older_keys: set[str | None] = set()
+        self._keys: dict[str, None] = {}
         self._syncing: asyncio.Future[None] | None = None
+        self._failure: DiskError | None = None
         self._hash = FIRST
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._cut_torn_line()
-        self._read_back()
-        self._open()
+        self._file = _open(path)
+        try:
+            self._size = self._cut_torn_line()
+            self._line = 0
+            self._read_back()
+        except BaseException:
+            os.close(self._file)
+            raise
 
     async def append(self, key: str, record: Mapping[str, object]) -> None:
         """Write a record, unless its key is there already, and return when it is on disk.
 
-        Appends that arrive together share one sync.
+        Appends that arrive together share one sync. Raises `OSError` where nothing of it was written, and `DiskError`
+        where that can't be known.
         """
-        if key not in self._keys and key not in self._older_keys:
+        self._raise_failure()
+        if key not in self._keys:
             if self._size >= self._rotate_bytes:
                 self._rotate()
-            line, digest = forge(record, self._hash)
+            line, digest = forge(record, self._line + 1, self._hash)
             self._write(line)
+            self._line += 1
             self._hash = digest
-            self._keys.add(key)
+            self._remember(key)
         await self._synced()
 
     def close(self) -> None:
         """Close the file."""
+        self._sync()
         os.close(self._file)
 
     def _write(self, line: bytes) -> None:
@@ -107,7 +124,10 @@ class Trail:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
         except OSError:
-            os.ftruncate(self._file, self._size)
+            try:
+                os.ftruncate(self._file, self._size)
+            except OSError as error:
+                self._fail("take back half a line", error)
             raise
         self._size += len(line)
 
@@ -118,52 +138,94 @@ class Trail:
         await asyncio.shield(self._syncing)
 
     def _sync(self) -> None:
+        """Sync what was appended, and tell all that wait for it; there may be nobody, once the file was closed."""
         syncing, self._syncing = self._syncing, None
-        assert syncing is not None, "a sync is scheduled with its future"  # noqa: S101
+        if syncing is None:
+            return
         try:
-            os.fdatasync(self._file)
-        except OSError as error:
-            # What a failed sync left on the disk can't be known, and the next one would say that all is well.
-            syncing.set_exception(DiskError(f"{self._path}: can't sync the audit file: {error}; look at the disk"))
+            self._raise_failure()
+            self._sync_file()
+        except DiskError as error:
+            syncing.set_exception(error)
         else:
             syncing.set_result(None)
 
-    def _open(self) -> None:
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._size = os.fstat(self._file).st_size
-        _sync_folder(self._path.parent)
+    def _sync_file(self) -> None:
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            self._fail("sync", error)
+
+    def _fail(self, what: str, error: OSError) -> NoReturn:
+        """Refuse everything from now on: nobody knows what is on disk, and the next sync would say that all is well."""
+        self._failure = DiskError(f"{self._path}: can't {what}: {error}; look at the disk")
+        raise self._failure from error
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _rotate(self) -> None:
-        """Put the file aside under the next number; its keys are kept until the next one is put aside."""
-        os.fdatasync(self._file)
+        """Put the file aside under the next number, and go on in a new one; where that fails, go on in the old one."""
+        self._sync_file()
+        number = max((number_of(old) for old in files_of(self._path)[:-1]), default=0) + 1
+        aside = self._path.with_name(f"{self._path.name}.{number:06}")
+        self._path.rename(aside)
+        try:
+            file = _open(self._path)
+        except OSError:
+            aside.rename(self._path)
+            raise
         os.close(self._file)
-        old = files_of(self._path)
-        number = int(old[-2].suffix[1:]) + 1 if len(old) > 1 else 1
-        self._path.rename(self._path.with_name(f"{self._path.name}.{number:06}"))
-        self._open()
-        self._older_keys, self._keys = self._keys, set()
+        self._file, self._size, self._line = file, 0, 0
 
-    def _cut_torn_line(self) -> None:
+    def _cut_torn_line(self) -> int:
         """Cut off a last line that a crash left incomplete: its delivery wasn't settled, and comes again."""
-        if not self._path.exists():
-            return
-        with self._path.open("rb+") as file:
-            size = file.seek(0, os.SEEK_END)
-            kept = _end_of_last_line(file.fileno(), size)
-            if kept < size:
-                file.truncate(kept)
-                os.fsync(file.fileno())
-                _log.warning("audit.torn_line_cut", path=str(self._path), bytes=size - kept)
+        size = os.fstat(self._file).st_size
+        kept = _end_of_last_line(self._file, size)
+        if kept < size:
+            os.ftruncate(self._file, kept)
+            os.fsync(self._file)
+            _log.warning("audit.torn_line_cut", path=str(self._path), bytes=size - kept)
+        return kept
 
     def _read_back(self) -> None:
-        """Learn the last hash, and which deliveries are in the last two files."""
-        for path in files_of(self._path)[-2:]:
+        """Learn from the newest files where the chain ended, and which deliveries are there."""
+        newest_first: list[Link] = []
+        for path in reversed(files_of(self._path)):
+            links: list[Link] = []
             for found in walk(path):
+                if path == self._path:
+                    self._line = found.line
                 if isinstance(found, Link):
-                    self._keys.add(found.key)
-                    self._hash = found.hash
+                    links.append(found)
                 else:
                     _log.error("audit.chain_broken", path=str(found.path), line=found.line, what=found.what)
+            newest_first += reversed(links)
+            if len(newest_first) >= KNOWN_KEYS:
+                break
+        for link in reversed(newest_first):
+            self._hash = link.hash
+            self._remember(link.key)
+
+    def _remember(self, key: str) -> None:
+        self._keys[key] = None
+        if len(self._keys) > KNOWN_KEYS:
+            del self._keys[next(iter(self._keys))]
+
+
+def _open(path: Path) -> int:
+    """Open a file to append to it, made if need be, for this process alone: two would tear the chain apart."""
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _sync_folder(path.parent)
+    except OSError as error:
+        os.close(file)
+        if isinstance(error, BlockingIOError):
+            raise BlockingIOError(error.errno, "another fbsessiond, or another handler, writes it", str(path)) from None
+        raise
+    return file
 
 
 def _end_of_last_line(file: int, size: int) -> int:

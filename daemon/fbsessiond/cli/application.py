@@ -2,11 +2,12 @@
 
 import typer
 
-from fbsessiond.cli import checking, dead, export, journal, quarantine, replay, run, verifying
+from fbsessiond.cli import checking, dead, export, journal, quarantine, replay, run, simulate, verifying
 
 app = typer.Typer(
     name="fbsessiond",
     help="Watch Facebook private-messaging sessions on Genesys Web Services, and do what should follow.",
+    epilog="Example: fbsessiond replay notifications/",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,  # their local variables would show customer data
@@ -15,6 +16,7 @@ app = typer.Typer(
 
 app.command(name="run", epilog=run.EPILOG)(run.run)
 app.command(name="replay", epilog=replay.EPILOG)(replay.replay)
+app.command(name="simulate", epilog=simulate.EPILOG)(simulate.simulate)
 app.command(name="check", epilog=checking.EPILOG)(checking.check)
 app.command(name="export", epilog=export.EPILOG)(export.export)
 app.add_typer(quarantine.app, name="quarantine")

@@ -23,7 +23,10 @@ def check(
     no_environment: Annotated[bool, typer.Option("--no-environment", help="Check the configuration alone.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check the configuration, then the environment: secrets, folders, the journal, and one handshake with GWS."""
+    """Check the configuration, then its environment.
+
+    That is: secrets, folders, the journal, and one handshake with GWS.
+    """
 
     def say(what: str, found: str) -> None:
         if as_json:

@@ -1,6 +1,5 @@
 """`fbsessiond dead`: deliveries that used up their attempts, or were rejected."""
 
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -13,7 +12,15 @@ from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import DeliveryRecord
 from fbsessiond.privacy import scrub
 
-app = typer.Typer(help="Dead letters: deliveries that used up their attempts or were rejected.", no_args_is_help=True)
+app = typer.Typer(
+    help="Dead letters: deliveries that failed or were rejected.",
+    epilog="Example: fbsessiond dead list --journal sqlite:journal.db",
+    no_args_is_help=True,
+)
+
+COLUMNS = ("delivery", "session", "after", "attempts", "at", "reason")
+
+LARGEST_SEQ = 2**63 - 1
 
 Id = Annotated[str, typer.Argument(metavar="DELIVERY", help="As `dead list` shows it, e.g. 42/audit.")]
 
@@ -27,9 +34,9 @@ def list_(config: Config = None, journal: JournalUrl = None, as_json: AsJson = F
             for record in records:
                 print_json(record)
             return
-        table = new_table("DELIVERY", "SESSION", "AFTER", "ATTEMPTS", "AT", "REASON")
+        table = new_table(*(name.upper() for name in COLUMNS))
         for record in records:
-            table.add_row(*(cell(record[key]) for key in ("delivery", "session", "after", "attempts", "at", "reason")))
+            table.add_row(*(cell(record[name]) for name in COLUMNS))
         print_table(table) if table.rows else print_line("There are no dead letters.")
 
 
@@ -39,19 +46,27 @@ def show(
 ) -> None:
     """Show one dead letter."""
     with reading(journal, config) as reader:
-        record = to_record(_find(reader, delivery), reader, reveal=reveal)
+        dead = _find(reader, delivery)
+        if dead is None:
+            raise _not_there(delivery)
+        record = to_record(dead, reader, reveal=reveal)
     if as_json:
         print_json(record)
         return
     for key, value in record.items():
-        print_line(f"{key:<9} {value}")
+        print_line(f"{key:<9} {'-' if value is None else value}")
 
 
 @app.command(epilog="Example: fbsessiond dead retry 42/audit")
 def retry(delivery: Id, config: Config = None, journal: JournalUrl = None) -> None:
-    """Try a delivery again, with all its attempts: by the daemon, at once if it runs, else when it starts."""
+    """Try a delivery again, with all its attempts.
+
+    The daemon does it: at once if it runs, else when it starts.
+    """
     with reading(journal, config) as reader:
-        reader.retry_dead(_find(reader, delivery), SystemClock().now())
+        dead = _find(reader, delivery)
+        if dead is None or not reader.retry_dead(dead, SystemClock().now()):
+            raise _not_there(delivery)
     print_line(f"{delivery} is tried again within a second if the daemon runs, else when it starts.")
 
 
@@ -64,42 +79,43 @@ def drop(
 ) -> None:
     """Withdraw a dead letter for good."""
     with reading(journal, config) as reader:
-        reader.drop_dead(_find(reader, delivery), f"dropped: {reason}", SystemClock().now())
+        dead = _find(reader, delivery)
+        if dead is None or not reader.drop_dead(dead, f"dropped: {reason}", SystemClock().now()):
+            raise _not_there(delivery)
     print_line(f"{delivery} is withdrawn.")
 
 
 def to_record(dead: DeliveryRecord, reader: Reader, *, reveal: bool) -> dict[str, Any]:
     """Return a dead letter as a line of JSON shows it; a customer's values in its reason stand there as tokens."""
-    reason = (dead.because or "").replace("\n", ": ")
+    reason = dead.because or ""
     if not reveal:
-        reason = _scrubbed(reason, dead.seq, reader)
+        reason = _without_customer_data(reason, dead.seq, reader)
     return {
         "delivery": f"{dead.seq}/{dead.handler}",
         "handler": dead.handler,
         "session": dead.session,
         "after": dead.after,
         "attempts": dead.attempts,
-        "reason": reason,
+        "reason": reason.replace("\n", ": "),
         "at": iso(dead.at),
     }
 
 
-def _scrubbed(reason: str, seq: int, reader: Reader) -> str:
-    key = reader.redaction_key()
-    for entry in _entry(reader, seq):
-        for text in (entry.notification, entry.document):
-            reason = scrub(reason, msgspec.json.decode(text), key) if text is not None else reason
+def _without_customer_data(reason: str, seq: int, reader: Reader) -> str:
+    entry = next(reader.entries(after_seq=seq - 1), None)
+    if entry is None or entry.seq != seq:  # forgotten just now: whose values stand in the text can't be known any more
+        return reason.partition("\n")[0]
+    for text in (entry.notification, entry.document):
+        if text is not None:
+            reason = scrub(reason, msgspec.json.decode(text), reader.redaction_key())
     return reason
 
 
-def _entry(reader: Reader, seq: int) -> Iterator[Any]:
-    entry = next(reader.entries(after_seq=seq - 1), None)
-    return iter(() if entry is None else (entry,))
+def _find(reader: Reader, delivery: str) -> DeliveryRecord | None:
+    digits, _, handler = delivery.partition("/")
+    seq = int(digits) if digits.isdecimal() else 0
+    return next(reader.dead(seq=seq, handler=handler), None) if handler and seq <= LARGEST_SEQ else None
 
 
-def _find(reader: Reader, delivery: str) -> DeliveryRecord:
-    seq, _, handler = delivery.partition("/")
-    found = next(reader.dead(seq=int(seq), handler=handler), None) if seq.isdecimal() and handler else None
-    if found is None:
-        raise typer.BadParameter(f"there is no dead letter {delivery!r}; see `fbsessiond dead list`")
-    return found
+def _not_there(delivery: str) -> typer.BadParameter:
+    return typer.BadParameter(f"there is no dead letter {delivery!r}; see `fbsessiond dead list`")

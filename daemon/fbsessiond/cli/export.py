@@ -25,9 +25,9 @@ def export(
     as_json: AsJson = False,
     reveal: Reveal = False,
 ) -> None:
-    """Print the journal's entries in their order, customer data hidden behind tokens.
+    """Print the journal's entries, without customer data.
 
-    With --json they can be replayed.
+    Tokens stand for it. With --json the entries can be replayed.
     """
     with reading(journal, config) as reader:
         key = None if reveal else reader.redaction_key()
@@ -41,8 +41,7 @@ def export(
 
 
 def to_record(entry: Entry, redaction_key: bytes | None) -> dict[str, Any]:
-    """Return an entry as a line of JSON shows it; without a key, customer data stands there as it is."""
-    notification = msgspec.json.decode(entry.notification)
+    """Return an entry as a line of JSON shows it; without a key, customer data stands there word for word."""
     return {
         "seq": entry.seq,
         "received_at": iso(entry.received_at),
@@ -53,5 +52,12 @@ def to_record(entry: Entry, redaction_key: bytes | None) -> dict[str, Any]:
         "kind": entry.kind.value,
         "before": entry.before,
         "after": entry.after,
-        "notification": notification if redaction_key is None else redact(notification, redaction_key),
+        "notification": _on_one_line(entry.notification)
+        if redaction_key is None
+        else redact(msgspec.json.decode(entry.notification), redaction_key),
     }
+
+
+def _on_one_line(notification: bytes) -> msgspec.Raw:
+    """Return a notification as it was received, but for blanks and line breaks between its parts."""
+    return msgspec.Raw(msgspec.json.format(notification, indent=-1))

@@ -7,12 +7,19 @@ import typer
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
 from fbsessiond.cli.printing import iso, print_json, print_line, progress
 
-app = typer.Typer(help="The journal as a whole.", no_args_is_help=True)
+app = typer.Typer(
+    help="The journal as a whole.",
+    epilog="Example: fbsessiond journal stats --journal sqlite:journal.db",
+    no_args_is_help=True,
+)
 
 
 @app.command(epilog="Example: fbsessiond journal verify --journal sqlite:journal.db")
 def verify(config: Config = None, journal: JournalUrl = None, as_json: AsJson = False) -> None:
-    """Check everything that can be checked. Exit status 1 if anything is wrong."""
+    """Check everything that can be checked.
+
+    Exit status: 0 all is whole, 1 something is wrong, 74 the journal can't be read.
+    """
     found = 0
     with reading(journal, config) as reader, progress("verifying") as report:
         for finding in reader.verify(report):

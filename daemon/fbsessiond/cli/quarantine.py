@@ -8,14 +8,25 @@ from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
 from fbsessiond.cli.printing import cell, iso, new_table, print_json, print_line, print_table
 from fbsessiond.journal.records import Quarantined
 
-app = typer.Typer(help="Messages that don't validate: kept word for word.", no_args_is_help=True)
+app = typer.Typer(
+    help="Messages that don't validate, kept word for word.",
+    epilog="Example: fbsessiond quarantine list --journal sqlite:journal.db",
+    no_args_is_help=True,
+)
 
-Place = Annotated[int, typer.Argument(metavar="SEQ", help="The message's number in `quarantine list`.")]
+LARGEST_SEQ = 2**63 - 1
+
+Place = Annotated[
+    int, typer.Argument(metavar="SEQ", min=1, max=LARGEST_SEQ, help="The message's number in `quarantine list`.")
+]
 
 
 @app.command(name="list", epilog="Example: fbsessiond quarantine list --journal sqlite:journal.db")
 def list_(config: Config = None, journal: JournalUrl = None, as_json: AsJson = False) -> None:
-    """List what is in the quarantine; with --json, the messages themselves too, customer data included."""
+    """List what is in the quarantine.
+
+    With --json the messages themselves too, customer data included.
+    """
     with reading(journal, config) as reader:
         if as_json:
             for quarantined in reader.quarantined():
@@ -29,7 +40,10 @@ def list_(config: Config = None, journal: JournalUrl = None, as_json: AsJson = F
 
 @app.command(epilog="Example: fbsessiond quarantine show 3")
 def show(seq: Place, config: Config = None, journal: JournalUrl = None, as_json: AsJson = False) -> None:
-    """Show a message word for word, customer data included, and what is wrong with it."""
+    """Show a message word for word, and what is wrong with it.
+
+    Customer data in it is shown, too.
+    """
     with reading(journal, config) as reader:
         quarantined = next(reader.quarantined(seq=seq), None)
         if quarantined is None:
@@ -39,13 +53,16 @@ def show(seq: Place, config: Config = None, journal: JournalUrl = None, as_json:
             return
         print_line(f"received {iso(quarantined.received_at)} by {quarantined.agent} on {quarantined.channel or '-'}")
         print_line(f"error    {quarantined.error}")
-        for line in _text(quarantined.raw).splitlines():
+        for line in _text(quarantined.raw).split("\n"):
             print_line(f"    {line}")
 
 
 @app.command(epilog="Example: fbsessiond quarantine retry 3")
 def retry(seq: Place, config: Config = None, journal: JournalUrl = None) -> None:
-    """Read a message again, after an update for example: by the daemon, at once if it runs, else when it starts."""
+    """Read a message again, after an update for example.
+
+    The daemon does it: at once if it runs, else when it starts.
+    """
     with reading(journal, config) as reader:
         if not reader.retry_quarantined(seq):
             raise _not_there(seq)

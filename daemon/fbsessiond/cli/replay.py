@@ -12,7 +12,7 @@ import typer
 from fbsessiond.chance import SeededChance
 from fbsessiond.cli.dead import to_record as dead_record
 from fbsessiond.cli.export import to_record as entry_record
-from fbsessiond.cli.options import AsJson, Config
+from fbsessiond.cli.options import AsJson
 from fbsessiond.cli.printing import Report, cell, new_table, print_json, print_line, print_table, progress
 from fbsessiond.cli.quarantine import to_record as quarantine_record
 from fbsessiond.clock import SystemClock
@@ -42,8 +42,16 @@ _STYLES = {DeliveryState.DELIVERED: "green", DeliveryState.DEAD: "red"}
 
 
 def replay(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files and folders of notifications.")],
-    config: Config = None,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files and folders of notifications.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="FBSESSIOND_CONFIG",
+            help="The configuration, for its handlers; without one, the handler log alone.",
+            show_default=False,
+        ),
+    ] = None,
     speed: Annotated[
         float | None,
         typer.Option(min=0.001, help="N times as fast as they were received; by default at once.", show_default=False),
@@ -51,9 +59,10 @@ def replay(
     journal: Annotated[str, typer.Option(metavar="URL", help="Keep the journal here.")] = IN_MEMORY,
     as_json: AsJson = False,
 ) -> None:
-    """Replay notifications through the handlers, offline: nothing is sent to GWS.
+    """Replay notifications through the handlers, offline.
 
-    Files hold JSON, JSON Lines or arrays, plain or gzip, with or without the wrapper {"channel": …, "data": …}.
+    Nothing is sent to GWS. Files hold JSON, JSON Lines or arrays, plain or gzip, with or without the wrapper
+    {"channel": …, "data": …}.
     """
     clock = SystemClock()
     configure_logs(clock)

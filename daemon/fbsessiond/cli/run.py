@@ -23,7 +23,10 @@ def run(
     config: Config = None,
     log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="What to log.")] = "info",
 ) -> None:
-    """Run the daemon: receive notifications, journal them, and hand transitions to the handlers."""
+    """Run the daemon.
+
+    It receives notifications, journals them, and hands transitions to the handlers.
+    """
     clock = SystemClock()
     configure_logs(clock, log_level)
     configuration = load(config)

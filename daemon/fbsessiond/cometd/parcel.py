@@ -1,11 +1,13 @@
 """From a response's bytes to its messages, word for word, and its replies."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from fbsessiond.message import Message
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +23,16 @@ class Parcel:
 def unpack(body: bytes) -> Parcel:
     """Take a response apart. Raises `ValueError` where it isn't Bayeux at all, e.g. a login page.
 
-    Whatever isn't a reply is a message, even without channel or data: to judge it is the intake's business, and
-    nothing invalid is dropped.
+    Whatever isn't a reply that can be read is a message, even without channel or data: to judge it is the intake's
+    business, and nothing invalid is dropped.
     """
     messages: list[Message] = []
     replies: list[dict[str, Any]] = []
     for raw in _elements(body):
-        envelope = _envelope(raw)
-        if envelope.is_reply:
-            replies.append(_reply_decoder.decode(raw))
+        envelope = _decoded(_envelope_decoder, raw, _Envelope())
+        reply = _decoded(_reply_decoder, raw, None) if envelope.is_reply else None
+        if reply is not None:
+            replies.append(reply)
         else:
             messages.append(Message(bytes(raw), envelope.channel, bytes(envelope.data) or None))
     return Parcel(tuple(messages), tuple(replies))
@@ -50,19 +53,22 @@ class _Envelope(msgspec.Struct, gc=False):
 
 _elements_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
-_reply_decoder = msgspec.json.Decoder(dict[str, Any])
+_reply_decoder: msgspec.json.Decoder[dict[str, Any] | None] = msgspec.json.Decoder(dict[str, Any])
 
 
 def _elements(body: bytes) -> list[msgspec.Raw]:
     """Return the array's elements; a single message may come without the array [Bayeux 1.0 §3.4]."""
-    if body.lstrip().startswith(b"{"):
-        _reply_decoder.decode(body)
-        return [msgspec.Raw(body.strip())]
-    return _elements_decoder.decode(body)
-
-
-def _envelope(raw: msgspec.Raw) -> _Envelope:
     try:
-        return _envelope_decoder.decode(raw)
-    except ValueError:  # not an object, or its channel isn't a text
-        return _Envelope()
+        if body.lstrip().startswith(b"{"):
+            return [msgspec.json.decode(body, type=msgspec.Raw)]
+        return _elements_decoder.decode(body)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, otherwise: T) -> T:
+    """Decode an element, unless it isn't an object, its channel isn't a text, or it is no UTF-8."""
+    try:
+        return decoder.decode(raw)
+    except ValueError:
+        return otherwise

@@ -1,9 +1,9 @@
 """How exchanges travel, whatever carries them: what is the same for long-polling and websocket.
 
-What they keep of the library: it makes them, from its registry; messages are built there,
-numbered and passed through extensions there, transports are negotiated and the websocket's exchanges matched there.
-What they replace: its next connect leaves by itself, its requests have no time-out before the first advice and no limit
-to a response, it takes `advice.interval` for seconds and replaces advice instead of merging it.
+Its `Client` makes them, from the library's registry. What they keep of it: messages are built, numbered and passed
+through extensions there, transports are negotiated, and the websocket's exchanges matched. What they replace: its
+next connect leaves by itself, its requests have no time-out before the first advice, responses no limit, and it takes
+`advice.interval` for seconds and replaces advice instead of merging it.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from aiocometd.extensions import AuthExtension
 from aiocometd.transports.base import TransportBase
 from aiocometd.typing import Headers, JsonObject, Payload
 
-from fbsessiond.cometd.parcel import unpack
-from fbsessiond.cometd.handover import Handover
 from fbsessiond.cometd.exchange import ExchangeError
+from fbsessiond.cometd.handover import Handover
+from fbsessiond.cometd.parcel import unpack
 from fbsessiond.cometd.replies import is_ours, succeeded
 from fbsessiond.cometd.rules import Advice, Cause, limit_seconds
 from fbsessiond.gws.access import Access
@@ -46,9 +46,13 @@ class Wire(AuthExtension):
         """Merge the advice of each reply."""
         del headers
         for reply in payload:
-            self.advice = self.advice.merged(reply)
+            before, self.advice = self.advice, self.advice.merged(reply)
+            if self.advice == before:
+                continue
             if self.advice.clamped:
                 log.warning("cometd.advice.clamped", interval_ms=self.advice.interval_ms, hold_ms=self.advice.hold_ms)
+            if self.advice.shared:
+                log.warning("cometd.cookies.shared", interval_ms=self.advice.interval_ms)
 
 
 class SteppedTransport(TransportBase):
@@ -86,7 +90,11 @@ class SteppedTransport(TransportBase):
     async def _send_payload_with_auth(self, payload: Payload) -> JsonObject:
         # The library sends again after 401 and 403. Here the rules decide, as they do for HTTP's 401 and 403: to
         # repeat refused credentials can lock an account, and faye's 401 only means an unknown client.
-        return await self._send_payload(payload)
+        reply = await self._send_payload(payload)
+        reply["successful"] = succeeded(
+            reply
+        )  # the library takes a missing one for an error of its own, or for success
+        return reply
 
     async def _unpack(self, body: bytes, headers: Mapping[str, str] | None = None) -> list[JsonObject]:
         """Hand over a response's messages first of all; then let the extensions see its replies."""

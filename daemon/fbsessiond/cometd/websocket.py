@@ -55,10 +55,7 @@ class Websocket(SteppedTransport, WebSocketTransport):
         """Take in frames until the socket is lost, and tell whoever waits for a reply, or whoever sends next."""
         try:
             while True:
-                frame = await socket.receive()
-                if frame.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-                    raise _lost(socket)
-                self._set_exchange_results(await self._unpack(frame.data))
+                self._set_exchange_results(await self._unpack(await _frame(socket)))
                 await self.wire.handover.room()
         except Exception as error:  # noqa: BLE001  whoever sends next raises it
             self._lost = error
@@ -82,10 +79,16 @@ class Websocket(SteppedTransport, WebSocketTransport):
             self._receive_task.cancel()
             await asyncio.wait([self._receive_task])
         await super()._reset_socket()
+        self._set_exchange_errors(ConnectionAbortedError())  # the library would keep those that timed out for ever
         self._lost = None
 
 
-def _lost(socket: WebSocket) -> ExchangeError:
-    if socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
-        return ExchangeError(Cause.TOO_LONG, f"a frame of more than {limits.RESPONSE_BYTES} bytes")
-    return ExchangeError(Cause.CUT, f"the websocket was closed ({socket.close_code})")
+async def _frame(socket: WebSocket) -> bytes:
+    frame = await socket.receive()
+    if frame.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+        return bytes(frame.data)
+    problem = frame.data
+    too_long = isinstance(problem, aiohttp.WebSocketError) and problem.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+    closed = f"the websocket was closed ({socket.close_code})"
+    words = f"a frame of more than {limits.RESPONSE_BYTES} bytes" if too_long else closed
+    raise ExchangeError(Cause.TOO_LONG if too_long else Cause.CUT, words)

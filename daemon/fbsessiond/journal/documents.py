@@ -16,11 +16,11 @@ def document_of(entry: Entry) -> Document:
 
 
 def own_part(notification: bytes, session: str | None) -> Document:
-    """Return a notification's own part on a session.
+    """Return a notification's own part on a session; the last, where it shows the session more than once.
 
     Raises `LookupError` where there is none: then the entry's checksum doesn't fit, or the journal isn't ours.
     """
-    for one in read(Message(b"", None, notification)):
+    for one in reversed(read(Message(b"", None, notification))):
         if isinstance(one, SessionNotification) and one.session_id == session and one.document is not None:
             return one.document
     raise LookupError(f"no part on session {session} in the notification")

@@ -6,6 +6,7 @@ from pathlib import Path
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.journal.sqlite.engine import SqliteJournal
+from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.journal.sqlite.reader import SqliteReader
 
 IN_MEMORY = "sqlite::memory:"
@@ -27,11 +28,14 @@ def open_reader(url: str, state_directory: Path) -> Reader:
 
 
 def _path(url: str, state_directory: Path) -> Path:
-    scheme, colon, rest = url.partition(":")
-    if scheme != "sqlite" or not colon or not rest:
+    if url == IN_MEMORY:
+        return MEMORY
+    scheme, _, file = url.partition(":")
+    if scheme != "sqlite" or not file:
         raise ConfigurationError(
             f"{url!r} is no journal's address; it is written 'sqlite:FILE', e.g. 'sqlite:journal.db'"
         )
-    if url == IN_MEMORY:
-        return Path(":memory:")
-    return state_directory / Path(rest).expanduser()
+    try:
+        return state_directory / Path(file).expanduser()
+    except RuntimeError:
+        raise ConfigurationError(f"{url!r}: it isn't known whose home directory that is; write it out") from None

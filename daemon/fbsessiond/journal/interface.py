@@ -2,14 +2,18 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from fbsessiond.finding import Finding
+from fbsessiond.follow_up import Progress
 from fbsessiond.journal.records import (
     DeliveryRecord,
     Draft,
     Entry,
+    FollowUpLease,
+    FollowUpRecord,
     Lease,
     Misfit,
     Quarantined,
@@ -18,6 +22,9 @@ from fbsessiond.journal.records import (
 )
 from fbsessiond.message import Batch
 from fbsessiond.notification import Document
+
+FOLLOW_UPS = "/follow-ups"
+"""What `Journal.wakes` calls the follow-ups; no handler can have this name."""
 
 
 class Journal(ABC):
@@ -59,7 +66,39 @@ class Journal(ABC):
 
     @abstractmethod
     def wakes(self, handler: str) -> asyncio.Event:
-        """Return the event that is set whenever a delivery of this handler may have become due."""
+        """Return the event that is set whenever this process made a delivery of this handler due, or might have."""
+
+    @abstractmethod
+    async def lease_follow_ups(self, most: int, now: datetime, until: datetime) -> Sequence[FollowUpLease]:
+        """Hand out up to `most` due follow-ups, of each session only the first that is open."""
+
+    @abstractmethod
+    async def record_follow_up(self, lease: FollowUpLease, progress: Progress, now: datetime) -> None:
+        """Write how far a follow-up has come; on return that is on disk.
+
+        One that has ended frees the next of its session; where it didn't succeed, the steps after it are withdrawn.
+        """
+
+    @abstractmethod
+    async def release_follow_ups(self, leases: Sequence[FollowUpLease], now: datetime) -> None:
+        """Hand follow-ups back that were interrupted: due at once."""
+
+    @abstractmethod
+    async def next_follow_up_due(self) -> datetime | None:
+        """Return when the next follow-up is due, which can be in the past; None where none is."""
+
+    @abstractmethod
+    async def notifications(self, agent: str, session: str, after: int) -> Sequence[tuple[int, bytes]]:
+        """Return a session's notifications after a place, an entry's number, with their places."""
+
+    @abstractmethod
+    def last_place(self) -> int:
+        """Return the number of the last entry."""
+
+    @abstractmethod
+    @contextmanager
+    def arrivals(self, agent: str, session: str) -> Generator[asyncio.Event, None, None]:
+        """Hold the event that is set whenever an entry of this session is appended."""
 
     @abstractmethod
     async def prune(self, before: datetime, most_bytes: int | None) -> int:
@@ -88,7 +127,11 @@ class Journal(ABC):
 
 
 class Reader(ABC):
-    """The journal as the reading verbs see it, while a daemon writes it too. The few changes here are a person's."""
+    """The journal as the reading verbs see it, while a daemon writes it too. The few changes here are a person's.
+
+    What is yielded can be changed on the way: `retry_dead` in a loop over `dead()`, for example. What can't be read is
+    a `JournalError`; `verify` yields that, too.
+    """
 
     @abstractmethod
     def entries(self, *, session: str | None = None, agent: str | None = None, after_seq: int = 0) -> Iterator[Entry]:
@@ -101,6 +144,22 @@ class Reader(ABC):
     @abstractmethod
     def dead(self, *, seq: int | None = None, handler: str | None = None) -> Iterator[DeliveryRecord]:
         """Yield dead letters in the order of their entries."""
+
+    @abstractmethod
+    def follow_ups(self, *, seq: int | None = None, session: str | None = None) -> Iterator[FollowUpRecord]:
+        """Yield follow-ups in the order in which they were asked for."""
+
+    @abstractmethod
+    def stuck_follow_ups(self, *, seq: int | None = None) -> Iterator[FollowUpRecord]:
+        """Yield follow-ups that a person has to look at: parked and failed."""
+
+    @abstractmethod
+    def retry_follow_up(self, record: FollowUpRecord, now: datetime) -> bool:
+        """Intend a parked or failed follow-up anew; False where it is neither any more."""
+
+    @abstractmethod
+    def drop_follow_up(self, record: FollowUpRecord, reason: str, now: datetime) -> bool:
+        """Withdraw a parked or failed follow-up for good; False where it is neither any more."""
 
     @abstractmethod
     def quarantined(self, *, seq: int | None = None) -> Iterator[Quarantined]:
@@ -120,7 +179,10 @@ class Reader(ABC):
 
     @abstractmethod
     def retry_dead(self, record: DeliveryRecord, now: datetime) -> bool:
-        """Make a dead letter due again, with all its attempts; False where it is no dead letter any more."""
+        """Make a dead letter due again, with all its attempts; False where it is no dead letter any more.
+
+        It goes before what waits in its session, and after what runs.
+        """
 
     @abstractmethod
     def drop_dead(self, record: DeliveryRecord, reason: str, now: datetime) -> bool:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from fbsessiond.follow_up import FollowUp, Progress
 from fbsessiond.message import Message, Origin
+from fbsessiond.operations import Operation
 from fbsessiond.transition import Change, Kind
 
 
@@ -80,6 +82,11 @@ class Lease:
     """When it was first due."""
     entry: Entry
 
+    @property
+    def id(self) -> str:
+        """`42/audit`: the entry and the handler."""
+        return f"{self.entry.seq}/{self.handler}"
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
@@ -87,10 +94,14 @@ class Settlement:
 
     lease: Lease
     state: DeliveryState
-    """DELIVERED or DEAD; or DUE: again at `due_at`."""
+    """DELIVERED, DEAD or WITHDRAWN; or DUE: again at `due_at`."""
     attempts: int
     because: str | None = None
+    """Why. With DUE, None leaves the reason that the last attempt gave: an interruption has none of its own."""
     due_at: datetime | None = None
+    """None: now."""
+    follow_ups: Sequence[FollowUp] = ()
+    """What the handler asked for, written in the same transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,5 +146,45 @@ class Statistics:
     kinds: dict[str, int] = field(default_factory=dict[str, int])
     sessions: int = 0
     deliveries: dict[str, int] = field(default_factory=dict[str, int])
+    follow_ups: dict[str, int] = field(default_factory=dict[str, int])
     quarantined: int = 0
     bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUpLease:
+    """A follow-up handed out to be carried out."""
+
+    number: int
+    """Guards what is written of it: nothing, once it was given to another."""
+    seq: int
+    handler: str
+    step: int
+    agent: str
+    operation: Operation
+    progress: Progress
+
+    @property
+    def id(self) -> str:
+        """`42/wrap-up/1`: the entry, the handler that asked, and the step."""
+        return f"{self.seq}/{self.handler}/{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUpRecord:
+    """A follow-up, as a reader sees it."""
+
+    seq: int
+    handler: str
+    step: int
+    agent: str
+    operation: Operation
+    progress: Progress
+    is_running: bool
+    at: datetime
+    """When it was asked for, or last changed."""
+
+    @property
+    def id(self) -> str:
+        """`42/wrap-up/1`."""
+        return f"{self.seq}/{self.handler}/{self.step}"

@@ -8,7 +8,8 @@ less than about 0.3 ms that is faster than any hand-over to another thread.
 import asyncio
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,11 +17,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from fbsessiond.errors import JournalError
+from fbsessiond.follow_up import Progress
 from fbsessiond.journal.documents import own_part
-from fbsessiond.journal.interface import Journal, Reader
-from fbsessiond.journal.records import DeliveryState, Draft, Lease, Misfit, Quarantined, Settlement
-from fbsessiond.journal.sqlite.file import MEMORY, Lock, fact, open_to_write, read_queries
+from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Reader
+from fbsessiond.journal.records import DeliveryState, Draft, FollowUpLease, Lease, Misfit, Quarantined, Settlement
+from fbsessiond.journal.sqlite import follow_ups
+from fbsessiond.journal.sqlite.file import MEMORY, Lock, open_to_write, read_queries
 from fbsessiond.journal.sqlite.reader import SqliteReader
+from fbsessiond.journal.sqlite.retention import forget, give_back
 from fbsessiond.journal.sqlite.rows import (
     entry_row,
     from_microseconds,
@@ -35,9 +39,6 @@ from fbsessiond.transition import state_of
 
 T = TypeVar("T")
 
-PRUNE_ENTRIES = 500
-"""How many entries one call of `prune` forgets at most: a few milliseconds' work."""
-
 _SQL = read_queries()
 
 
@@ -47,37 +48,37 @@ class SqliteJournal(Journal):
     def __init__(self, path: Path, now: datetime) -> None:
         """Open the file, made or migrated if need be; deliveries that an earlier process had leased are due now."""
         self._path = path
-        self._lock = None if path == MEMORY else Lock(path)
-        try:
+        with ExitStack() as resources:
+            if path != MEMORY:
+                resources.callback(Lock(path).release)
             self.connection = open_to_write(path)
+            resources.callback(self.connection.close)
             self._begin(now)
-        except BaseException:
-            self._release_lock()
-            raise
+            self._resources = resources.pop_all()
         self._queue: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._failure: JournalError | None = None
         self._wakes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._woken: set[str] = set()
         self._last_lease = 0
+        self._arrivals: defaultdict[tuple[str, str | None], list[asyncio.Event]] = defaultdict(list)
+        self._arrived: list[asyncio.Event] = []
 
     def _begin(self, now: datetime) -> None:
-        self.identity = fact(self.connection, "identity").decode()
-        self._last_seq = self._number("SELECT coalesce(max(seq), 0) FROM entries")
-        self._last_quarantined = self._number("SELECT coalesce(max(seq), 0) FROM quarantine")
-        self.connection.execute(_SQL["end_leases"], (to_microseconds(now),))
+        try:
+            self.identity: str = self.connection.execute(_SQL["fact"], ("identity",)).fetchone()[0].decode()
+            self._last_seq, self._last_quarantined = self.connection.execute(_SQL["last_numbers"]).fetchone()
+            self.connection.execute(_SQL["end_leases"], (to_microseconds(now),))
+            follow_ups.end_leases(self.connection, to_microseconds(now))
+        except sqlite3.Error as error:
+            raise JournalError(f"{self._path}: can't open the journal: {error}") from error
 
     async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
         """Write a batch in one transaction."""
         await self._submit(lambda: self._append(batch, drafts, misfits))
-        self._wake({wanted.handler for draft in drafts for wanted in draft.wanted})
 
     async def known(self, agent: str, session: str) -> Document | None:
         """Read a session's last entry, one step by its key."""
-        row = self._read(_SQL["known"], (agent, session)).fetchone()
-        if row is None:
-            return None
-        kept, document, notification = row
-        merged = kept if kept is not None else document
-        return msgspec.json.decode(merged) if merged is not None else own_part(notification, session)
+        return self._guarded(lambda: self._known(agent, session))
 
     async def lease(self, handler: str, most: int, now: datetime, until: datetime) -> Sequence[Lease]:
         """Postpone due dates, in the transaction that finds them."""
@@ -86,7 +87,6 @@ class SqliteJournal(Journal):
     async def settle(self, settlements: Sequence[Settlement], now: datetime) -> None:
         """Write outcomes in one transaction."""
         await self._submit(lambda: self._settle(settlements, now))
-        self._wake({settlement.lease.handler for settlement in settlements})
 
     async def release(self, leases: Sequence[Lease], now: datetime) -> None:
         """Make leased deliveries due now."""
@@ -95,22 +95,62 @@ class SqliteJournal(Journal):
 
     async def next_due(self, handler: str) -> datetime | None:
         """Read the first due date, one step by its index."""
-        number = self._read(_SQL["next_due"], (handler,)).fetchone()[0]
+        number = self._guarded(lambda: self.connection.execute(_SQL["next_due"], (handler,)).fetchone()[0])
         return None if number is None else from_microseconds(number)
 
     def wakes(self, handler: str) -> asyncio.Event:
         """Return the handler's event; it knows of this process's own changes."""
         return self._wakes[handler]
 
+    async def lease_follow_ups(self, most: int, now: datetime, until: datetime) -> Sequence[FollowUpLease]:
+        """Postpone due dates, in the transaction that finds them."""
+        times = to_microseconds(now), to_microseconds(until)
+        return await self._submit(lambda: self._lease_follow_ups(most, *times))
+
+    async def record_follow_up(self, lease: FollowUpLease, progress: Progress, now: datetime) -> None:
+        """Write progress in one transaction."""
+        await self._submit(lambda: follow_ups.record(self.connection, lease, progress, to_microseconds(now)))
+        self._wakes[FOLLOW_UPS].set()
+
+    async def release_follow_ups(self, leases: Sequence[FollowUpLease], now: datetime) -> None:
+        """Make leased follow-ups due now."""
+        await self._submit(lambda: follow_ups.release(self.connection, leases, to_microseconds(now)))
+
+    async def next_follow_up_due(self) -> datetime | None:
+        """Read the first due date, one step by its index."""
+        number = self._guarded(lambda: follow_ups.next_due(self.connection))
+        return None if number is None else from_microseconds(number)
+
+    async def notifications(self, agent: str, session: str, after: int) -> Sequence[tuple[int, bytes]]:
+        """Read a session's notifications, by their index."""
+        return self._guarded(lambda: follow_ups.notifications(self.connection, agent, session, after))
+
+    def last_place(self) -> int:
+        """Return the last number that was given."""
+        return int(self._last_seq)
+
+    @contextmanager
+    def arrivals(self, agent: str, session: str) -> Generator[asyncio.Event, None, None]:
+        """Hold an event for whoever waits for this session; without one, appends needn't care."""
+        event = asyncio.Event()
+        waiting = self._arrivals[agent, session]
+        waiting.append(event)
+        try:
+            yield event
+        finally:
+            waiting.remove(event)
+            if not waiting:
+                del self._arrivals[agent, session]
+
     async def prune(self, before: datetime, most_bytes: int | None) -> int:
-        """Forget up to `PRUNE_ENTRIES` of the oldest entries, and give their pages back to the file system."""
-        forgotten = await self._submit(lambda: self._prune(before, most_bytes))
-        self._read(f"PRAGMA incremental_vacuum({PRUNE_ENTRIES})", ()).fetchall()
+        """Forget a bite of the oldest entries, and give their pages back to the file system."""
+        forgotten = await self._submit(lambda: forget(self.connection, before, most_bytes))
+        self._guarded(lambda: give_back(self.connection))
         return forgotten
 
     async def take_retries(self) -> Sequence[Quarantined]:
         """Read what a person marked, in this process or another."""
-        return [to_quarantined(row) for row in self._read(_SQL["retries"], ()).fetchall()]
+        return self._guarded(lambda: [to_quarantined(row) for row in self.connection.execute(_SQL["retries"])])
 
     async def release_quarantined(self, quarantined: Quarantined, drafts: Sequence[Draft], error: str | None) -> None:
         """Write the entries, and that the message left the quarantine, in one transaction."""
@@ -125,30 +165,17 @@ class SqliteJournal(Journal):
             self.connection.execute(_SQL["release_quarantined"], (quarantined.seq,))
 
         await self._submit(work)
-        self._wake({wanted.handler for draft in drafts for wanted in draft.wanted})
 
     def reader(self) -> Reader:
-        """Return a reader that looks through the writer's own connection."""
-        return SqliteReader(self._path, self.connection)
+        """Return a reader with a connection of its own; of a journal in memory, through the only one that there is."""
+        reader = SqliteReader(self._path, self.connection if self._path == MEMORY else None)
+        self._resources.callback(reader.close)
+        return reader
 
     def close(self) -> None:
         """Close the file and end the lock; what is still queued fails."""
         self._failure = self._failure or JournalError(f"{self._path}: the journal is closed")
-        self.connection.close()
-        self._release_lock()
-
-    def _release_lock(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    def _wake(self, handlers: set[str]) -> None:
-        for handler in handlers:
-            self._wakes[handler].set()
-
-    def _number(self, query: str) -> int:
-        number: int = self.connection.execute(query).fetchone()[0]
-        return number
+        self._resources.close()
 
     # One transaction for all that is submitted while the loop goes round once.
 
@@ -171,20 +198,26 @@ class SqliteJournal(Journal):
             self.connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  whatever it is, every caller has to know
             self._failure = self._failed(error)
+            with suppress(sqlite3.Error):
+                self.connection.rollback()
             for _, future in queue:
                 if not future.cancelled():
                     future.set_exception(self._failure)
             return
+        while self._woken:
+            self._wakes[self._woken.pop()].set()
+        while self._arrived:
+            self._arrived.pop().set()
         for (_, future), result in zip(queue, results, strict=True):
             if not future.cancelled():
                 future.set_result(result)
 
-    def _read(self, query: str, parameters: Sequence[Any]) -> sqlite3.Cursor:
+    def _guarded(self, work: Callable[[], T]) -> T:
         if self._failure is not None:
             raise self._failure
         try:
-            return self.connection.execute(query, parameters)
-        except sqlite3.Error as error:
+            return work()
+        except (sqlite3.Error, LookupError, ValueError) as error:  # the last two from a record that is damaged
             self._failure = self._failed(error)
             raise self._failure from error
 
@@ -193,15 +226,20 @@ class SqliteJournal(Journal):
         if isinstance(error, JournalError):
             return error
         failure = JournalError(
-            f"{self._path}: the journal failed: {error}. Nothing more is acknowledged; look at the disk, then restart"
+            f"{self._path}: the journal failed: {error}. Nothing more is acknowledged; "
+            "look at the disk and run `fbsessiond journal verify`, then restart"
         )
         failure.__cause__ = error
         return failure
 
-    # What stands in the transactions.
+    # What stands in the transactions, and what is read.
 
     def _append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
         received_at = to_microseconds(batch.received_at)
+        self._woken.update(wanted.handler for draft in drafts for wanted in draft.wanted)
+        if self._arrivals:
+            sessions = {draft.change.session for draft in drafts}
+            self._arrived += [event for session in sessions for event in self._arrivals.get((batch.agent, session), ())]
         first, self._last_seq = self._last_seq + 1, self._last_seq + len(drafts)
         numbered = list(enumerate(drafts, first))
         self.connection.executemany(
@@ -235,6 +273,14 @@ class SqliteJournal(Journal):
             [quarantine_row(seq, batch, received_at, misfit) for seq, misfit in enumerate(misfits, first)],
         )
 
+    def _known(self, agent: str, session: str) -> Document | None:
+        row = self.connection.execute(_SQL["known"], (agent, session)).fetchone()
+        if row is None:
+            return None
+        kept, document, notification = row
+        merged = kept if kept is not None else document
+        return msgspec.json.decode(merged) if merged is not None else own_part(notification, session)
+
     def _lease(self, handler: str, most: int, now: int, until: int) -> Sequence[Lease]:
         leases: list[Lease] = []
         for row in self.connection.execute(_SQL["find_due"], (handler, now, most)).fetchall():
@@ -244,7 +290,13 @@ class SqliteJournal(Journal):
         self.connection.executemany(_SQL["lease"], [(until, lease.number, *_key(lease)) for lease in leases])
         return leases
 
+    def _lease_follow_ups(self, most: int, now: int, until: int) -> Sequence[FollowUpLease]:
+        leases = follow_ups.lease_due(self.connection, most, now, until, self._last_lease + 1)
+        self._last_lease += len(leases)
+        return leases
+
     def _settle(self, settlements: Sequence[Settlement], now: datetime) -> None:
+        self._woken.update(settlement.lease.handler for settlement in settlements)
         for settlement in settlements:
             if settlement.state is DeliveryState.DUE:
                 due_at = to_microseconds(settlement.due_at or now)
@@ -254,33 +306,15 @@ class SqliteJournal(Journal):
                 _SQL["remove_pending"], (*_key(settlement.lease), settlement.lease.number)
             ).rowcount:
                 self._end(settlement, to_microseconds(now))
+                if settlement.follow_ups:
+                    follow_ups.intend(self.connection, settlement.lease, settlement.follow_ups, to_microseconds(now))
+                    self._woken.add(FOLLOW_UPS)
 
     def _end(self, settlement: Settlement, now: int) -> None:
         handler, agent, session, seq = _key(settlement.lease)
         outcome = (settlement.state.value, settlement.attempts, settlement.because, now)
         self.connection.execute(_SQL["append_settled"], (seq, handler, agent, session, *outcome))
         self.connection.execute(_SQL["promote"], {"handler": handler, "agent": agent, "session": session})
-
-    def _prune(self, before: datetime, most_bytes: int | None) -> int:
-        first = self._number("SELECT coalesce(min(seq), 0) FROM entries")
-        bound = self.connection.execute(_SQL["prune_bound"], {"before": to_microseconds(before)}).fetchone()[0]
-        if most_bytes is not None and self._used_bytes() > most_bytes:
-            bound = self.connection.execute(_SQL["prune_bound_by_size"]).fetchone()[0]
-        self.connection.execute(_SQL["forget_quarantined"], (to_microseconds(before),))
-        last = min((bound or 0) - 1, first + PRUNE_ENTRIES - 1)
-        if not first or last < first:
-            return 0
-        self.connection.execute(_SQL["forget_finished"], (last,))
-        for agent, session, document, notification in self.connection.execute(_SQL["sessions_of_entries"], (last,)):
-            kept = document if document is not None else msgspec.json.encode(own_part(notification, session))
-            self.connection.execute(_SQL["keep_document"], (kept, agent, session))
-        self.connection.execute(_SQL["forget_entries"], (last,))
-        self.connection.execute(_SQL["forget_settled"], (last,))
-        return last - first + 1
-
-    def _used_bytes(self) -> int:
-        pages, free, size = (self._number(f"PRAGMA {name}") for name in ("page_count", "freelist_count", "page_size"))
-        return (pages - free) * size
 
 
 def _key(lease: Lease) -> tuple[str, str, str | None, int]:

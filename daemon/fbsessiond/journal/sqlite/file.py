@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+from collections.abc import Generator
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -22,10 +23,10 @@ MEMORY: Final = Path(":memory:")
 _HERE = files("fbsessiond.journal.sqlite")
 
 
-def read_queries() -> dict[str, str]:
-    """Return the queries of `queries.sql` by name: each stands under a comment `-- name: what it does`."""
+def read_queries(name: str = "queries.sql") -> dict[str, str]:
+    """Return the queries of a file by name: each stands under a comment `-- name: what it does`."""
     queries: dict[str, str] = {}
-    for part in _HERE.joinpath("queries.sql").read_text().split("-- ")[1:]:
+    for part in _HERE.joinpath(name).read_text().split("-- ")[1:]:
         title, _, body = part.partition("\n")
         queries[title.partition(":")[0]] = body.strip().rstrip(";")
     return queries
@@ -37,19 +38,18 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     Raises `JournalError` where the file can't be had, is no journal, or is one of a newer version.
     """
     try:
-        if path != MEMORY:
+        if path != MEMORY and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(mode=0o600)
-        connection = sqlite3.connect(path, isolation_level=None, timeout=5)
-        _check(connection, path)
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
-        _migrate(connection)
+        with _connected(path) as connection:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            _migrate(connection)
+            return connection
     except (OSError, sqlite3.Error) as error:
         raise JournalError(f"{path}: can't open the journal: {error}") from error
-    return connection
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
@@ -60,60 +60,60 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise JournalError(f"{path}: there is no journal here; name another with --journal or --config")
     try:
-        connection = sqlite3.connect(path, isolation_level=None, timeout=5)
-        _check(connection, path)
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        with _connected(path) as connection:
+            if (version := _version(connection)) < SCHEMA_VERSION:
+                raise JournalError(
+                    f"{path}: the journal has version {version}, and this program reads version {SCHEMA_VERSION}: "
+                    "start the daemon once, which brings it up to date"
+                )
+            return connection
     except sqlite3.Error as error:
         raise JournalError(f"{path}: can't read the journal: {error}") from error
-    if version != SCHEMA_VERSION:
-        raise JournalError(
-            f"{path}: the journal has version {version}, and this program reads version {SCHEMA_VERSION}: "
-            "start the daemon once, which brings it up to date"
-        )
-    return connection
 
 
 class Lock:
     """The right to write a journal: one process has it. It ends with the process, however that ends."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path.with_name(path.name + ".lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise JournalError(f"{path}: can't open the journal: {error}") from error
-        try:
+            self._file = os.open(f"{path.resolve()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
             holder = os.pread(self._file, 20, 0).decode(errors="replace").strip()
             os.close(self._file)
             raise JournalError(
                 f"{path}: another fbsessiond (process {holder or 'unknown'}) writes this journal; "
                 "stop it first, or give this one a journal of its own"
             ) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise JournalError(f"{path}: can't open the journal: {error}") from error
 
     def release(self) -> None:
         """Give the right back."""
         os.close(self._file)
 
 
-def fact(connection: sqlite3.Connection, name: str) -> bytes:
-    """Return one of the facts that a journal keeps about itself."""
-    row: tuple[bytes] = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-    return row[0]
+@contextlib.contextmanager
+def _connected(path: Path) -> Generator[sqlite3.Connection, None, None]:
+    """Connect to a journal's file, or to one that is still empty; close it again where that is as far as it goes."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=5)
+    try:
+        _check(connection, path)
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
-    application, version = (
-        connection.execute(f"PRAGMA {pragma}").fetchone()[0] for pragma in ("application_id", "user_version")
-    )
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if tables and application != APPLICATION_ID:
         raise JournalError(f"{path}: this SQLite file is something else, not a journal of fbsessiond")
-    if version > SCHEMA_VERSION:
+    if (version := _version(connection)) > SCHEMA_VERSION:
         raise JournalError(
             f"{path}: the journal has version {version}, this program knows versions up to {SCHEMA_VERSION}: "
             "update fbsessiond, or give it a journal of its own"
@@ -122,17 +122,15 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 def _migrate(connection: sqlite3.Connection) -> None:
     """Bring the schema up to date, one version after the other, each in one transaction."""
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    for following in range(version + 1, SCHEMA_VERSION + 1):
+    facts = [("identity", new_identity().encode()), ("redaction_key", new_key())]
+    for following in range(_version(connection) + 1, SCHEMA_VERSION + 1):
         script = _HERE.joinpath(f"schema-{following}.sql").read_text()
-        try:
-            connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {following};")
-            if following == 1:
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                facts = [("identity", new_identity().encode()), ("redaction_key", new_key())]
-                connection.executemany("INSERT INTO facts VALUES (?, ?)", facts)
-            connection.execute("COMMIT")
-        except sqlite3.Error:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            raise
+        marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {following};"
+        connection.executescript(f"BEGIN IMMEDIATE; {script} {marks}")
+        connection.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?)", facts)
+        connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version

@@ -1,3 +1,9 @@
+-- fact: what the journal keeps about itself
+SELECT value FROM facts WHERE name = ?;
+
+-- last_numbers: where the counts of entries and of the quarantine go on
+SELECT (SELECT coalesce(max(seq), 0) FROM entries), (SELECT coalesce(max(seq), 0) FROM quarantine);
+
 -- append_entry: one notification
 INSERT INTO entries (seq, received_at, origin, agent, channel, session, kind, before, after, notification, document, checksum)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
@@ -6,7 +12,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 INSERT INTO sessions (agent, session, state, since, seq) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (agent, session) DO UPDATE SET
     since = CASE WHEN state IS excluded.state THEN since ELSE excluded.since END,
-    state = excluded.state, seq = excluded.seq, document = NULL;
+    state = excluded.state, seq = excluded.seq, document = NULL, checksum = NULL;
 
 -- append_delivery: due at its time if it is the first of its session and handler, behind the others if not
 INSERT INTO pending (handler, agent, session, seq, wanted_at, due_at)
@@ -47,40 +53,45 @@ WHERE handler = :handler AND agent = :agent AND session = :session AND due_at IS
     SELECT min(seq) FROM pending WHERE handler = :handler AND agent = :agent AND session = :session
 );
 
--- postpone: a delivery to be tried again
-UPDATE pending SET due_at = ?, lease = 0, attempts = ?, because = ?
+-- postpone: a delivery to be tried again; an interruption leaves the reason that the last attempt gave
+UPDATE pending SET due_at = ?, lease = 0, attempts = ?, because = coalesce(?, because)
 WHERE handler = ? AND agent = ? AND session = ? AND seq = ? AND lease = ?;
 
 -- next_due: when a handler's next delivery is due
 SELECT min(due_at) FROM pending WHERE handler = ? AND due_at IS NOT NULL;
 
--- prune_bound: no entry from here on may be forgotten
-SELECT min(seq) FROM (
-    SELECT min(seq) AS seq FROM pending UNION ALL SELECT max(seq) FROM entries
-    UNION ALL SELECT min(seq) FROM entries WHERE received_at >= :before
-);
-
--- prune_bound_by_size: the same, when the journal is too large
-SELECT min(seq) FROM (SELECT min(seq) AS seq FROM pending UNION ALL SELECT max(seq) FROM entries);
+-- prune_range: the oldest entries, from the first up to the first that stays; the newest stays, so that the count goes on
+WITH oldest AS (SELECT min(seq) AS first FROM entries)
+SELECT first, (
+    SELECT min(stays) FROM (
+        SELECT first + :most AS stays
+        UNION ALL SELECT max(seq) FROM entries
+        UNION ALL SELECT min(seq) FROM pending
+        UNION ALL SELECT min(seq) FROM follow_ups
+            WHERE state IN ('intended', 'sent', 'accepted', 'parked', 'failed')
+        UNION ALL SELECT min(seq) FROM entries WHERE seq < first + :most AND received_at >= :before
+    )
+) FROM oldest;
 
 -- forget_finished: sessions that ended in an entry that goes
-DELETE FROM sessions WHERE seq <= ? AND state IN ('Completed', 'Revoked');
+DELETE FROM sessions WHERE seq >= ? AND seq < ? AND state IN ('Completed', 'Revoked');
 
 -- sessions_of_entries: sessions whose document goes with its entry, and has to be kept
 SELECT s.agent, s.session, e.document, e.notification FROM sessions AS s JOIN entries AS e ON e.seq = s.seq
-WHERE s.seq <= ? AND s.document IS NULL;
+WHERE s.seq >= ? AND s.seq < ?;
 
 -- keep_document: of a session whose entry goes
-UPDATE sessions SET document = ? WHERE agent = ? AND session = ?;
+UPDATE sessions SET document = ?, checksum = ? WHERE agent = ? AND session = ?;
 
 -- forget_entries: the oldest
-DELETE FROM entries WHERE seq <= ?;
+DELETE FROM entries WHERE seq < ?;
 
 -- forget_settled: with their entries
-DELETE FROM settled WHERE seq <= ?;
+DELETE FROM settled WHERE seq < ?;
 
--- forget_quarantined: by age alone; the newest stays, so that the count goes on
-DELETE FROM quarantine WHERE received_at < ? AND seq < (SELECT max(seq) FROM quarantine);
+-- forget_quarantined: the oldest, by age alone; the newest stays, so that the count goes on
+DELETE FROM quarantine WHERE received_at < ? AND seq < (SELECT min(seq) + ? FROM quarantine)
+AND seq < (SELECT max(seq) FROM quarantine);
 
 -- retries: what a person asked to read again
 SELECT seq, received_at, origin, agent, channel, error, raw FROM quarantine WHERE state = 'retry' ORDER BY seq;
@@ -93,23 +104,21 @@ UPDATE quarantine SET state = 'kept', error = ? WHERE seq = ?;
 
 -- read_entries: for a person
 SELECT seq, received_at, origin, agent, channel, session, kind, before, after, notification, document, checksum
-FROM entries WHERE seq > :after_seq AND (:session IS NULL OR session = :session) AND (:agent IS NULL OR agent = :agent)
-ORDER BY seq;
+FROM entries WHERE seq > :after_seq AND (:agent IS NULL OR agent = :agent) ORDER BY seq;
 
 -- read_session: the same for one session, by its index
 SELECT seq, received_at, origin, agent, channel, session, kind, before, after, notification, document, checksum
 FROM entries WHERE session = :session AND seq > :after_seq AND (:agent IS NULL OR agent = :agent) ORDER BY seq;
 
--- read_deliveries: settled and pending
-SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at FROM (
-    SELECT seq, handler, agent, session, state, attempts, because, at FROM settled
-    WHERE :seq IS NULL OR seq = :seq
-    UNION ALL
-    SELECT seq, handler, agent, session,
-        CASE WHEN lease <> 0 THEN 'running' WHEN due_at IS NULL THEN 'waiting' ELSE 'due' END,
-        attempts, because, coalesce(due_at, wanted_at)
-    FROM pending WHERE :seq IS NULL OR seq = :seq
-) AS d JOIN entries AS e ON e.seq = d.seq ORDER BY d.seq, d.handler;
+-- read_deliveries: settled and pending, of the entries from one to another
+SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at
+FROM settled AS d JOIN entries AS e ON e.seq = d.seq WHERE d.seq BETWEEN :first AND :last
+UNION ALL
+SELECT p.seq, p.handler, p.agent, p.session, e.after,
+    CASE WHEN p.lease <> 0 THEN 'running' WHEN p.due_at IS NULL THEN 'waiting' ELSE 'due' END,
+    p.attempts, p.because, coalesce(p.due_at, p.wanted_at)
+FROM pending AS p JOIN entries AS e ON e.seq = p.seq WHERE p.seq BETWEEN :first AND :last
+ORDER BY 1, 2;
 
 -- read_dead: dead letters
 SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at
@@ -132,7 +141,7 @@ WHERE handler = ? AND agent = ? AND session = ? AND seq > ? AND lease = 0;
 INSERT INTO pending (handler, agent, session, seq, wanted_at, due_at)
 SELECT :handler, :agent, :session, :seq, :now,
     CASE WHEN EXISTS (
-        SELECT 1 FROM pending WHERE handler = :handler AND agent = :agent AND session = :session AND due_at IS NOT NULL
+        SELECT 1 FROM pending WHERE handler = :handler AND agent = :agent AND session = :session AND +due_at IS NOT NULL
     ) THEN NULL ELSE :now END;
 
 -- drop_dead: withdrawn by a person
@@ -140,6 +149,12 @@ UPDATE settled SET state = 'withdrawn', because = ?, at = ? WHERE seq = ? AND ha
 
 -- retry_quarantined: asked by a person
 UPDATE quarantine SET state = 'retry' WHERE seq = ? AND state <> 'released';
+
+-- count_quarantined: how many are still in it
+SELECT count(*) FROM quarantine WHERE state <> 'released';
+
+-- count_sessions: how many are known
+SELECT count(*) FROM sessions;
 
 -- count_entries: how many, from where to where
 SELECT count(*), min(seq), max(seq), min(received_at), max(received_at) FROM entries;
@@ -153,11 +168,17 @@ UNION ALL
 SELECT CASE WHEN lease <> 0 THEN 'running' WHEN due_at IS NULL THEN 'waiting' ELSE 'due' END AS state, count(*)
 FROM pending GROUP BY 1;
 
+-- check_quarantine: messages with their checksums
+SELECT seq, received_at, origin, agent, channel, error, raw, checksum FROM quarantine ORDER BY seq;
+
+-- check_documents: what is kept of sessions whose entries are forgotten, with its checksum
+SELECT agent, session, document, checksum FROM sessions WHERE document IS NOT NULL;
+
 -- check_pending: deliveries of entries that aren't there, and sessions and handlers without or with several first ones
 SELECT 'pending ' || handler, 'entry ' || seq || ' is missing' FROM pending
 WHERE seq NOT IN (SELECT seq FROM entries)
 UNION ALL
-SELECT 'pending ' || handler, count(due_at) || ' deliveries of session ' || session || ' are due at once'
+SELECT 'pending ' || handler, count(due_at) || ' deliveries of session ' || session || ' are due, not one'
 FROM pending GROUP BY handler, agent, session HAVING count(due_at) <> 1;
 
 -- check_sessions: sessions whose document is nowhere

@@ -55,8 +55,11 @@ def quarantine_sum(row: Row) -> Row:
 
 
 def checksum(row: Row) -> int:
-    """Return the CRC-32 of a row's values: the long ones as they are, the short ones as Python writes them."""
-    result = crc32(repr([value for value in row if not isinstance(value, bytes)]).encode())
+    """Return the CRC-32 of a row's values: the long ones as they are, the short ones as Python writes them.
+
+    `ascii`, since `repr` escapes what isn't printable, and versions of Python differ on what that is.
+    """
+    result = crc32(ascii([value for value in row if not isinstance(value, bytes)]).encode())
     for value in row:
         if isinstance(value, bytes):
             result = crc32(value, result)

@@ -30,6 +30,7 @@ CREATE TABLE sessions (
     since INTEGER,                  -- when it entered the state
     seq INTEGER NOT NULL,
     document BLOB,
+    checksum INTEGER,               -- CRC-32 of agent, session and document, where the document is here
     PRIMARY KEY (agent, session)
 ) STRICT, WITHOUT ROWID;
 
@@ -78,4 +79,30 @@ CREATE TABLE quarantine (
     checksum INTEGER NOT NULL       -- CRC-32 of received_at, origin, agent, channel and raw
 ) STRICT;
 
-CREATE INDEX quarantine_open ON quarantine (state, seq) WHERE state <> 'released';
+CREATE INDEX quarantine_retries ON quarantine (seq) WHERE state = 'retry';
+
+-- What handlers asked for. Of each session only the first open one has a due date: GWS is asked one thing at a time.
+CREATE TABLE follow_ups (
+    seq INTEGER NOT NULL,
+    handler TEXT NOT NULL,
+    step INTEGER NOT NULL,          -- from 1, in the order in which the handler asked
+    agent TEXT NOT NULL,
+    session TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    parameters TEXT NOT NULL,       -- JSON
+    state TEXT NOT NULL DEFAULT 'intended',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    sent_at INTEGER,
+    after INTEGER NOT NULL DEFAULT 0,
+    reference_id INTEGER,
+    because TEXT,
+    due_at INTEGER,                 -- NULL behind an earlier one of its session, or once it has ended
+    lease INTEGER NOT NULL DEFAULT 0,
+    at INTEGER NOT NULL,            -- when it was asked for, or last changed
+    PRIMARY KEY (seq, handler, step)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX follow_ups_due ON follow_ups (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX follow_ups_open ON follow_ups (agent, session, seq, handler, step)
+    WHERE state IN ('intended', 'sent', 'accepted');
+CREATE INDEX follow_ups_stuck ON follow_ups (seq) WHERE state IN ('intended', 'sent', 'accepted', 'parked', 'failed');

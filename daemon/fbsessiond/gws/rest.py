@@ -1,0 +1,118 @@
+"""The client of the REST API: an agent's sessions, and the operations on them.
+
+Requests go to the configured platform and nowhere else: never to an address that a message carries, and no redirect is
+followed. No path leaves this module without a session id that was checked when it was read.
+"""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from fbsessiond.errors import RefusedError, UnavailableError
+from fbsessiond.gws.access import Access
+from fbsessiond.gws.answers import NOT_FOUND, Answer, GwsError, InDoubt, NotPerformed, check_performed, read_answer
+from fbsessiond.notification import Document
+from fbsessiond.operations import Operation
+
+REQUEST_SECONDS = 20.0
+"""How long a request may take, its answer read."""
+
+BODY_BYTES = 8 * 1024 * 1024
+"""The longest answer that is read: a thousand sessions of the documented sample's size."""
+
+
+class Rest:
+    """One agent's view of the REST API. It shares cookies and CSRF token with the notification connection."""
+
+    def __init__(self, url: str, access: Access) -> None:
+        """Take the platform's base address, without `/api/v2`."""
+        self._base = f"{url.rstrip('/')}/api/v2"
+        self._access = access
+        self._signing_in = asyncio.Lock()
+
+    async def sessions(self) -> list[Document] | None:
+        """Return the agent's sessions; None where the answer doesn't say, which isn't the same as none.
+
+        A server whose multimedia part is down answers without the key, and with `statusCode` 0. Raises
+        `UnavailableError` where GWS doesn't answer, `RefusedError` where it refuses the credentials.
+        """
+        found = (await self._get("/me/facebooksessions?fields=*") or {}).get("facebooksessions")
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            return None
+        return found
+
+    async def session(self, session: str) -> Document | None:
+        """Return a session; None where the platform says that it isn't there. Raises as `sessions` does."""
+        body = await self._get(f"/me/facebooksessions/{quote(session, safe='')}?fields=*")
+        if body is None:
+            return None
+        found = body.get("facebooksession")
+        if not isinstance(found, dict):
+            raise UnavailableError(f"GWS answers on session {session} without the session")
+        return found
+
+    async def operate(self, operation: Operation) -> Answer:
+        """Ask for an operation; a return means "passed on", not "done".
+
+        Raises `NotPerformed` where nothing changed, `InDoubt` where nobody can tell, `RefusedError` where GWS refuses
+        the credentials.
+        """
+        path = f"/me/facebooksessions/{quote(operation.session, safe='')}"
+        return check_performed(await self._exchange("POST", path, operation.body))
+
+    async def _get(self, path: str) -> Document | None:
+        """Return what a resource answers; None where the platform says that it isn't there."""
+        try:
+            return check_performed(await self._exchange("GET", path)).body
+        except GwsError as error:
+            if isinstance(error, NotPerformed) and error.code == NOT_FOUND:
+                return None
+            raise UnavailableError(f"GET {path}: {error}") from error
+
+    async def _exchange(self, method: str, path: str, body: Document | None = None) -> Answer:
+        """Send a request; sign in, or fetch the CSRF token, and send it once more, where that is what it lacks."""
+        answer = await self._send(method, path, body)
+        if answer.is_not_signed_in or answer.is_without_csrf_token:
+            await self._sign_in(afresh=answer.is_not_signed_in)
+            answer = await self._send(method, path, body)
+            if answer.is_not_signed_in:
+                raise RefusedError("GWS refuses the credentials; correct them, they aren't tried again by themselves")
+            if answer.is_without_csrf_token:
+                raise NotPerformed("GWS refuses the CSRF token that it just gave", again=False)
+        return answer
+
+    async def _sign_in(self, *, afresh: bool) -> None:
+        """Ask who the agent is: that sets the cookies, and brings the CSRF token [GWS 8.5.2, CSRF protection]."""
+        async with self._signing_in:
+            if afresh:
+                self._access.forget()
+            answer = await self._send("GET", "/me")
+            if answer.is_not_signed_in:
+                raise RefusedError("GWS refuses the credentials; correct them, they aren't tried again by themselves")
+
+    async def _send(self, method: str, path: str, body: Document | None = None) -> Answer:
+        """Send one request and read its answer. Raises `NotPerformed` where it never got there, else `InDoubt`."""
+        arguments: dict[str, Any] = {"headers": self._access.headers(method), "allow_redirects": False}
+        if body is not None:
+            arguments["json"] = body
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                async with self._access.session.request(method, self._base + path, **arguments) as response:
+                    return read_answer(response.status, await _read(response))
+        except aiohttp.ClientConnectorError as error:
+            raise NotPerformed(f"no connection: {error}", again=True) from error
+        except TimeoutError as error:
+            raise InDoubt(f"no answer within {REQUEST_SECONDS:g} s") from error
+        except aiohttp.ClientError as error:
+            raise InDoubt(f"the connection broke before the answer was complete: {type(error).__name__}") from error
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    async for part in response.content.iter_any():
+        content += part
+        if len(content) > BODY_BYTES:
+            raise InDoubt(f"an answer of more than {BODY_BYTES} bytes")
+    return bytes(content)

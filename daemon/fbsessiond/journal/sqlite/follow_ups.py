@@ -1,0 +1,155 @@
+"""Follow-ups in SQLite. Each function runs in the transaction that is open."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from fbsessiond.follow_up import FollowUp, FollowUpState, Progress
+from fbsessiond.journal.records import FollowUpLease, FollowUpRecord, Lease
+from fbsessiond.journal.sqlite.file import read_queries
+from fbsessiond.journal.sqlite.rows import Row, from_microseconds, to_microseconds
+from fbsessiond.operations import Operation
+
+_SQL = read_queries("follow_ups.sql")
+
+
+def intend(connection: sqlite3.Connection, lease: Lease, follow_ups: Sequence[FollowUp], now: int) -> None:
+    """Write down what a handler asks for."""
+    entry = lease.entry
+    for step, follow_up in enumerate(follow_ups, 1):
+        row = {
+            "seq": entry.seq,
+            "handler": lease.handler,
+            "step": step,
+            "agent": entry.agent,
+            "session": follow_up.session,
+            "operation": follow_up.name,
+            "parameters": json.dumps(dict(follow_up.parameters)),
+            "now": now,
+        }
+        connection.execute(_SQL["intend"], row)
+
+
+def lease_due(connection: sqlite3.Connection, most: int, now: int, until: int, number: int) -> list[FollowUpLease]:
+    """Hand out what is due, numbered from `number`."""
+    rows = connection.execute(_SQL["find_due"], (now, most)).fetchall()
+    leases = [_to_lease(row, number + place) for place, row in enumerate(rows)]
+    connection.executemany(_SQL["lease"], [(until, each.number, each.seq, each.handler, each.step) for each in leases])
+    return leases
+
+
+def record(connection: sqlite3.Connection, lease: FollowUpLease, progress: Progress, now: int) -> None:
+    """Write down how far a follow-up has come; once it has ended, the next one of its session is due."""
+    row = {
+        **_key(lease),
+        "state": progress.state.value,
+        "attempts": progress.attempts,
+        "sent_at": None if progress.sent_at is None else to_microseconds(progress.sent_at),
+        "after": progress.after,
+        "reference_id": progress.reference_id,
+        "because": progress.because,
+        "now": now,
+    }
+    if not connection.execute(_SQL["record"], row).rowcount:
+        return
+    if progress.again_at is not None:
+        connection.execute(_SQL["let_go"], {**_key(lease), "due_at": to_microseconds(progress.again_at)})
+    if not progress.state.is_open:
+        connection.execute(_SQL["end"], _key(lease))
+        if not progress.state.has_succeeded:
+            because = f"step {lease.step}, {lease.operation.name}, ended as {progress.state}"
+            connection.execute(_SQL["withdraw_rest"], {**_key(lease), "because": because, "now": now})
+        _promote(connection, lease.agent, lease.operation.session, now)
+
+
+def release(connection: sqlite3.Connection, leases: Sequence[FollowUpLease], now: int) -> None:
+    """Make interrupted ones due at once."""
+    connection.executemany(_SQL["let_go"], [{**_key(lease), "due_at": now} for lease in leases])
+
+
+def end_leases(connection: sqlite3.Connection, now: int) -> None:
+    """End the leases of a daemon that is no more."""
+    connection.execute(_SQL["end_leases"], (now,))
+
+
+def next_due(connection: sqlite3.Connection) -> int | None:
+    """Return when the next one is due."""
+    found: int | None = connection.execute(_SQL["next_due"]).fetchone()[0]
+    return found
+
+
+def notifications(connection: sqlite3.Connection, agent: str, session: str, after: int) -> list[tuple[int, bytes]]:
+    """Return a session's notifications after a place, with their places."""
+    return connection.execute(_SQL["notifications"], (session, agent, after)).fetchall()
+
+
+def read(connection: sqlite3.Connection, *, seq: int | None, session: str | None) -> Iterator[FollowUpRecord]:
+    """Yield follow-ups, all or those of an entry or a session."""
+    yield from map(_to_record, connection.execute(_SQL["read"], {"seq": seq, "session": session}))
+
+
+def read_stuck(connection: sqlite3.Connection, *, seq: int | None) -> Iterator[FollowUpRecord]:
+    """Yield those that a person has to look at: parked and failed."""
+    yield from map(_to_record, connection.execute(_SQL["read_stuck"], {"seq": seq}))
+
+
+def revive(connection: sqlite3.Connection, found: FollowUpRecord, now: int) -> bool:
+    """Intend a parked or failed one anew, and the steps that were withdrawn with it."""
+    key = {"seq": found.seq, "handler": found.handler, "step": found.step, "now": now}
+    if not connection.execute(_SQL["revive"], key).rowcount:
+        return False
+    connection.execute(_SQL["revive_rest"], key)
+    _promote(connection, found.agent, found.operation.session, now)
+    return True
+
+
+def drop(connection: sqlite3.Connection, found: FollowUpRecord, reason: str, now: int) -> bool:
+    """Withdraw a parked or failed one for good."""
+    key = {"seq": found.seq, "handler": found.handler, "step": found.step, "because": reason, "now": now}
+    return bool(connection.execute(_SQL["drop"], key).rowcount)
+
+
+def count(connection: sqlite3.Connection) -> dict[str, int]:
+    """Count follow-ups by state."""
+    return dict(connection.execute(_SQL["count"]))
+
+
+def forget(connection: sqlite3.Connection, stays: int) -> None:
+    """Forget those of entries before the one that stays."""
+    connection.execute(_SQL["forget"], (stays,))
+
+
+def _promote(connection: sqlite3.Connection, agent: str, session: str, now: int) -> None:
+    connection.execute(_SQL["promote"], {"agent": agent, "session": session, "now": now})
+
+
+def _key(lease: FollowUpLease) -> dict[str, Any]:
+    return {"seq": lease.seq, "handler": lease.handler, "step": lease.step, "lease": lease.number}
+
+
+def _to_lease(row: Row, number: int) -> FollowUpLease:
+    seq, handler, step, agent, session, operation, parameters, *progress = row
+    return FollowUpLease(
+        number, seq, handler, step, agent, Operation(operation, session, json.loads(parameters)), _progress(progress)
+    )
+
+
+def _to_record(row: Row) -> FollowUpRecord:
+    seq, handler, step, agent, session, operation, parameters, *progress, lease, at = row
+    return FollowUpRecord(
+        seq=seq,
+        handler=handler,
+        step=step,
+        agent=agent,
+        operation=Operation(operation, session, json.loads(parameters)),
+        progress=_progress(progress),
+        is_running=bool(lease),
+        at=from_microseconds(at),
+    )
+
+
+def _progress(columns: Sequence[Any]) -> Progress:
+    state, attempts, sent_at, after, reference_id, because = columns
+    at = None if sent_at is None else from_microseconds(sent_at)
+    return Progress(FollowUpState(state), attempts, at, after, reference_id, because)

@@ -1,0 +1,1 @@
+"""A GWS on this machine: sessions that live, operations, notifications by CometD, and faults to switch on."""

@@ -1,0 +1,33 @@
+"""The simulator's web application: requests from sockets to `Front`, and its answers back."""
+
+from aiohttp import web
+
+from fbsessiond import limits
+from fbsessiond.simulator.front import Front, Request
+
+
+def application(front: Front) -> web.Application:
+    """Return the application. Run it with `handler_cancellation`: who hangs up waits no longer."""
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        answer = await front.answer(
+            Request(
+                request.method,
+                request.path,
+                dict(request.query),
+                {name.lower(): value for name, value in request.headers.items()},
+                dict(request.cookies),
+                await request.read(),
+            )
+        )
+        if answer is None:
+            assert request.transport is not None, "who hangs up cancels this"  # noqa: S101  an invariant
+            request.transport.abort()
+            return web.Response()
+        return web.Response(
+            status=answer.status, body=answer.body, content_type=answer.content_type, headers=answer.headers
+        )
+
+    application = web.Application(client_max_size=limits.NOTIFICATION_BYTES)
+    application.router.add_route("*", "/{path:.*}", serve)
+    return application

@@ -1,0 +1,94 @@
+"""What the commands' tests share: how to run one in this process, and a journal made by replaying."""
+
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("cli_parts")
+
+import structlog  # noqa: E402  pytest rewrites the parts' asserts before they are imported
+from cli_parts import CANARY, FAILING_HANDLER, Command, Ran, misfit, notification, write_lines  # noqa: E402
+
+from fbsessiond import environment  # noqa: E402
+from fbsessiond.cli import main  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[None, None, None]:
+    """An empty folder, an environment without our variables, and logging that is put back afterwards."""
+    for name in list(environment.variables):
+        if name.startswith("FBSESSIOND_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    loggers = [logging.getLogger(name) for name in (None, "fbsessiond", "fbsessiond_handlers")]
+    handlers, levels = loggers[0].handlers, [logger.level for logger in loggers]
+    yield
+    loggers[0].handlers = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def fbsessiond(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """How to run a command in this process, as the shell would."""
+
+    def run(*arguments: str | Path) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["fbsessiond", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Ran(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def _replayed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a replay was made, once for all tests: its configuration, its journal, its audit file."""
+    folder = tmp_path_factory.mktemp("replayed")
+    (folder / "handlers.d").mkdir()
+    (folder / "handlers.d" / "fragile.py").write_text(FAILING_HANDLER)
+    (folder / "fbsessiond.toml").write_text(
+        'state_directory = "."\n[journal]\nurl = "sqlite:journal.db"\n[handlers.log]\n[handlers.fragile]\n[handlers.audit]\n'
+    )
+    write_lines(
+        folder / "messages.jsonl",
+        notification("Invited", userData={"FirstName": CANARY, "n": 4711471147}),
+        notification("Chatting", comment=CANARY),
+        notification("Chatting", comment=f"{CANARY}, too"),
+        misfit(comment=CANARY),
+        notification("LeftChat"),
+        {"channel": "/v2/me/calls", "data": {"messageType": "CallStateChanged", "phoneNumber": CANARY}},
+        f"no JSON {CANARY}",
+    )
+    command = [sys.executable, "-m", "fbsessiond", "replay", "messages.jsonl"]
+    options = ["--journal", "sqlite:journal.db", "--config", "fbsessiond.toml"]
+    ran = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1, ran.stderr
+    return folder
+
+
+@pytest.fixture
+def configuration(_replayed: Path, tmp_path: Path) -> Path:
+    """A configuration with the handlers `log`, `audit`, and `fragile`, which fails where a customer's name stands."""
+    shutil.copytree(_replayed, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "fbsessiond.toml"
+
+
+@pytest.fixture
+def journal(configuration: Path) -> str:
+    """The address of a journal with customer data at every place.
+
+    Its entries: 1 Invited, 2 Chatting (2/fragile is dead), 3 properties, 4 LeftChat (4/fragile is dead), 5 another
+    medium's; and 1 and 2 in the quarantine.
+    """
+    return f"sqlite:{configuration.with_name('journal.db')}"

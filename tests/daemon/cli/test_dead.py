@@ -1,0 +1,134 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cli_parts import CANARY, HOSTILE, SESSION, Command, notification, write_lines
+
+from fbsessiond.cli.dead import to_record
+from fbsessiond.journal.engines import open_reader
+from fbsessiond.journal.records import DeliveryRecord, DeliveryState
+from fbsessiond.testing import EPOCH
+
+FIELDS = ["delivery", "handler", "session", "after", "attempts", "reason", "at"]
+
+
+def states(journal: str) -> list[tuple[int, str, int, str | None]]:
+    """Return what became of the handler's deliveries."""
+    reader = open_reader(journal, Path())
+    found = [one for one in reader.deliveries() if one.handler == "fragile"]
+    reader.close()
+    return [(one.seq, one.state.value, one.attempts, one.because) for one in found]
+
+
+def test_json(fbsessiond: Command, journal: str) -> None:
+    """Each dead letter is a line with the fields of the contract, its reason without customer data."""
+    ran = fbsessiond("dead", "list", "--json", "--journal", journal)
+    assert ran.status == 0
+    assert [list(record) for record in ran.records] == [FIELDS] * 2
+    first, second = ran.records
+    assert (first["delivery"], first["handler"], first["session"]) == ("2/fragile", "fragile", SESSION)
+    assert (first["after"], first["attempts"]) == ("Chatting", 1)
+    assert first["at"].endswith("Z")
+    assert first["reason"].startswith("LookupError at fragile.py:8: nobody is called: [content:")
+    assert second["reason"].startswith("rejected by the handler: don't know [content:")
+    assert CANARY not in ran.out
+
+
+def test_reveal(fbsessiond: Command, journal: str) -> None:
+    """With --reveal a reason is as the handler gave it."""
+    ran = fbsessiond("dead", "list", "--json", "--reveal", "--journal", journal)
+    assert ran.records[0]["reason"].endswith(f"nobody is called: {CANARY}, '{CANARY}'")
+    assert ran.records[1]["reason"] == f"rejected by the handler: don't know {CANARY}, too"
+
+
+def test_list(fbsessiond: Command, journal: str) -> None:
+    """For a person the dead letters are a table, a line each."""
+    ran = fbsessiond("dead", "list", "--journal", journal)
+    assert ran.lines[0].split() == ["DELIVERY", "SESSION", "AFTER", "ATTEMPTS", "AT", "REASON"]
+    assert [line.split()[:4] for line in ran.lines[1:]] == [
+        ["2/fragile", SESSION, "Chatting", "1"],
+        ["4/fragile", SESSION, "LeftChat", "1"],
+    ]
+    assert CANARY not in ran.out
+
+
+def test_none(fbsessiond: Command) -> None:
+    """Where there are none, that is said; for programs, by nothing."""
+    Path("empty.json").touch()
+    fbsessiond("replay", "empty.json", "--journal", "sqlite:j.db")
+    assert fbsessiond("dead", "list", "--journal", "sqlite:j.db").lines == ["There are no dead letters."]
+    assert fbsessiond("dead", "list", "--json", "--journal", "sqlite:j.db").lines == []
+
+
+def test_show(fbsessiond: Command, journal: str) -> None:
+    """One dead letter is shown a line a field, or as its line of JSON."""
+    ran = fbsessiond("dead", "show", "2/fragile", "--journal", journal)
+    assert [line.split()[0] for line in ran.lines] == FIELDS
+    assert ran.lines[3] == "after     Chatting"
+    assert CANARY not in ran.out
+    assert CANARY in fbsessiond("dead", "show", "2/fragile", "--journal", journal, "--reveal").out
+    (listed, _) = fbsessiond("dead", "list", "--json", "--journal", journal).records
+    assert fbsessiond("dead", "show", "2/fragile", "--json", "--journal", journal).records == [listed]
+
+
+def test_retry(fbsessiond: Command, journal: str, configuration: Path) -> None:
+    """A dead letter that is to be tried again is due at once, with all its attempts, and is no dead letter any more."""
+    ran = fbsessiond("dead", "retry", "2/fragile", "--journal", journal)
+    assert (ran.status, ran.lines) == (
+        0,
+        ["2/fragile is tried again within a second if the daemon runs, else when it starts."],
+    )
+    assert [one[:3] for one in states(journal)] == [(1, "delivered", 1), (2, "due", 0), (4, "dead", 1)]
+    assert fbsessiond("dead", "retry", "2/fragile", "--journal", journal).status == 2
+    assert fbsessiond("dead", "list", "--json", "--config", configuration).records[0]["delivery"] == "4/fragile"
+
+
+def test_drop(fbsessiond: Command, journal: str) -> None:
+    """A dead letter that is dropped is withdrawn for good, and why is kept with it."""
+    ran = fbsessiond("dead", "drop", "2/fragile", "--reason", "a test session", "--journal", journal)
+    assert (ran.status, ran.lines) == (0, ["2/fragile is withdrawn."])
+    assert states(journal)[1][1:] == ("withdrawn", 1, "dropped: a test session")
+    assert fbsessiond("dead", "drop", "2/fragile", "--reason", "again", "--journal", journal).status == 2
+
+
+def test_drop_without_reason(fbsessiond: Command, journal: str) -> None:
+    """Nothing is dropped without a reason."""
+    ran = fbsessiond("dead", "drop", "2/fragile", "--journal", journal)
+    assert ran.status == 2
+    assert "Missing option '--reason'" in ran.err
+
+
+@pytest.mark.parametrize(
+    "delivery",
+    ["1/fragile", "2/log", "9/fragile", "2", "2/", "/fragile", "x/fragile", "-1/fragile", f"{2**63}/fragile"],
+)
+@pytest.mark.parametrize("verb", ["show", "retry", "drop"])
+def test_unknown(fbsessiond: Command, journal: str, verb: str, delivery: str) -> None:
+    """A delivery that is no dead letter is told, with where those that are can be seen."""
+    reason = ["--reason", "x"] if verb == "drop" else []
+    ran = fbsessiond("dead", verb, "--journal", journal, *reason, "--", delivery)
+    assert ran.status == 2
+    assert f"there is no dead letter '{delivery}'" in " ".join(ran.err.split())
+    assert "fbsessiond dead list" in " ".join(ran.err.split())
+    assert ran.out == ""
+
+
+def test_hostile(fbsessiond: Command, configuration: Path, tmp_path: Path) -> None:
+    """Nothing in a reason or a session breaks a line, forges one or moves a terminal's cursor."""
+    path = write_lines(tmp_path / "hostile.jsonl", notification("Chatting", comment=HOSTILE, unknownKey=HOSTILE))
+    ran = fbsessiond("replay", path, "--config", configuration, "--journal", "sqlite:j.db")
+    assert all(line.isprintable() for line in ran.lines)
+    for arguments, lines in ((["list"], 2), (["list", "--json"], 1), (["show", "1/fragile"], 7)):
+        ran = fbsessiond("dead", *arguments, "--reveal", "--journal", "sqlite:j.db")
+        assert len(ran.lines) == lines
+        assert all(line.isprintable() for line in ran.lines)
+
+
+def test_forgotten_entry(journal: str) -> None:
+    """Where a reason's entry was forgotten just now, only the part of it is told that can hold no customer data."""
+    reader = open_reader(journal, Path())
+    dead = DeliveryRecord(99, "log", "a", SESSION, None, DeliveryState.DEAD, 1, f"LookupError\n{CANARY}", EPOCH)
+    assert to_record(dead, reader, reveal=False)["reason"] == "LookupError"
+    assert to_record(replace(dead, seq=4), reader, reveal=False)["reason"].startswith("LookupError: [")
+    assert to_record(replace(dead, seq=4, because=None), reader, reveal=False)["reason"] == ""
+    reader.close()

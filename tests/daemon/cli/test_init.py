@@ -1,0 +1,114 @@
+import os
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import structlog
+from cli_parts import SESSION, Command, Ran, write_lines
+
+from fbsessiond.cli import main
+
+PROGRAM = [sys.executable, "-m", "fbsessiond"]
+
+
+def test_error(fbsessiond: Command) -> None:
+    """An error that a person can do something about is told on standard error, and sets the exit status."""
+    ran = fbsessiond("export", "--journal", "sqlite:nowhere.db")
+    assert (ran.status, ran.out) == (os.EX_IOERR, "")
+    assert ran.err == "fbsessiond: nowhere.db: there is no journal here; name another with --journal or --config\n"
+
+
+def test_error_of_several_lines(fbsessiond: Command, tmp_path: Path) -> None:
+    """Each line of an error has the program's name before it, and nothing in it moves a terminal's cursor."""
+    (tmp_path / "c.toml").write_text('"a\\u001b[2J\\nforged" = 1\nb = 2\n')
+    ran = fbsessiond("check", "--config", "c.toml")
+    assert ran.status == os.EX_CONFIG
+    assert [line.split(": ")[:3] for line in ran.err.splitlines()] == [
+        ["fbsessiond", "c.toml", "line 1"],
+        ["fbsessiond", "c.toml", "line 2"],
+    ]
+    assert all(line.isprintable() for line in ran.err.splitlines())
+
+
+def test_no_error(fbsessiond: Command) -> None:
+    """A command that ends well has status 0, and leaves standard error alone."""
+    assert fbsessiond("check", "--no-environment") == Ran(0, "configuration: fine, with the handlers (none)\n", "")
+
+
+def test_logs(fbsessiond: Command) -> None:
+    """What is logged while a command runs goes to standard error, never between the lines that it prints."""
+    fbsessiond("check", "--no-environment")
+    structlog.get_logger("fbsessiond.test").warning("to.standard.error")
+
+
+def test_other_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard output may be something else than a file or a pipe."""
+    shown = StringIO()
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setattr(sys, "argv", ["fbsessiond", "check", "--no-environment"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert shown.getvalue().startswith("configuration: fine")
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> str:
+    """The address of a journal whose export is longer than what a pipe holds."""
+    line = {"received_at": "2026-01-01T00:00:00Z", "notification": {"messageType": "Any", "text": "x" * 1_000}}
+    write_lines(tmp_path / "long.jsonl", *[line] * 200)
+    subprocess.run([*PROGRAM, "replay", "long.jsonl", "--journal", "sqlite:long.db"], check=True, capture_output=True)
+    return "sqlite:long.db"
+
+
+@pytest.mark.parametrize("reveal", [["--reveal"], []])
+def test_reader_that_has_seen_enough(long: str, reveal: list[str]) -> None:
+    """A reader such as `head` ends a command without a word of complaint, and without a status of failure."""
+    command = [*PROGRAM, "export", "--json", "--journal", long, *reveal]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as export:
+        assert export.stdout is not None
+        assert export.stderr is not None
+        assert export.stdout.readline().startswith('{"seq":1,')
+        export.stdout.close()
+        assert export.stderr.read() == ""
+    assert export.returncode == 0
+
+
+def test_full_disk(configuration: Path) -> None:
+    """An export that can't be written is exit status 74, so that a backup by export can't fail unseen."""
+    with Path("/dev/full").open("w") as full:
+        command = [*PROGRAM, "export", "--json", "--config", configuration]
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ran.returncode == os.EX_IOERR
+    assert ran.stderr == "fbsessiond: can't write to standard output: No space left on device\n"
+
+
+def test_any_locale(configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output is UTF-8 whatever the locale: a letter that it can't write doesn't stop a command."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    write_lines(configuration.with_name("one.jsonl"), {"messageType": "Any"})
+    (configuration.parent / "two.jsonl").write_text('{"messageType": "Any", "name": "Zoë"}', encoding="utf-8")
+    subprocess.run([*PROGRAM, "replay", "two.jsonl", "--journal", "sqlite:two.db"], check=True, capture_output=True)
+    command = [*PROGRAM, "export", "--json", "--reveal", "--journal", "sqlite:two.db"]
+    ran = subprocess.run(command, capture_output=True, check=True)
+    assert '"name":"Zoë"' in ran.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["export"], 0),
+        (["replay", "messages.jsonl"], 1),
+        (["dead", "show", "1/log"], 2),
+        (["export", "--journal", "sqlite:nowhere.db"], os.EX_IOERR),
+        (["export", "--journal", "nowhere.db"], os.EX_CONFIG),
+    ],
+)
+def test_exit_statuses(configuration: Path, arguments: list[str], status: int) -> None:
+    """The process itself ends with these statuses: fine, findings, usage, I/O, configuration."""
+    ran = subprocess.run([*PROGRAM, *arguments], cwd=configuration.parent, capture_output=True, text=True, check=False)
+    assert ran.returncode == status
+    assert "Traceback" not in ran.stderr
+    assert (SESSION in ran.stdout) is (status < 2)

@@ -1,0 +1,81 @@
+import sqlite3
+from pathlib import Path
+
+from cli_parts import CANARY, Command
+
+FIELDS = [
+    "entries",
+    "first_seq",
+    "last_seq",
+    "first_received_at",
+    "last_received_at",
+    "kinds",
+    "sessions",
+    "deliveries",
+    "quarantined",
+    "bytes",
+]
+
+
+def change(journal: str, statement: str) -> None:
+    """Change a journal behind its back."""
+    connection = sqlite3.connect(journal.removeprefix("sqlite:"))
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def test_verify(fbsessiond: Command, journal: str) -> None:
+    """A journal that is whole is said to be so; for programs, by nothing and the exit status."""
+    ran = fbsessiond("journal", "verify", "--journal", journal)
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.lines == ["5 entries: every one is whole, and follows from the one before."]
+    ran = fbsessiond("journal", "verify", "--json", "--journal", journal)
+    assert (ran.status, ran.lines) == (0, [])
+
+
+def test_verify_a_changed_journal(fbsessiond: Command, journal: str) -> None:
+    """What was changed is told with its place, and is exit status 1; customer data isn't told."""
+    change(journal, f'UPDATE entries SET notification = \'{{"x":"{CANARY}"}}\' WHERE seq = 5')
+    change(journal, "UPDATE quarantine SET error = 'nothing' WHERE seq = 2")
+    told = "its checksum doesn't fit: it was changed after it was written"
+    ran = fbsessiond("journal", "verify", "--journal", journal)
+    assert (ran.status, ran.lines) == (1, [f"entry 5: {told}", f"quarantine 2: {told}"])
+    ran = fbsessiond("journal", "verify", "--json", "--journal", journal)
+    assert (ran.status, ran.records) == (
+        1,
+        [{"where": "entry 5", "what": told}, {"where": "quarantine 2", "what": told}],
+    )
+
+
+def test_verify_a_hostile_journal(fbsessiond: Command, journal: str) -> None:
+    """What somebody wrote into the file can't break a line or move the cursor, either."""
+    change(journal, "UPDATE entries SET before = char(27) || '[2J' || char(10) || 'forged' WHERE seq = 4")
+    ran = fbsessiond("journal", "verify", "--journal", journal)
+    assert ran.status == 1
+    assert all(line.isprintable() and not line.startswith("forged") for line in ran.lines)
+
+
+def test_stats(fbsessiond: Command, journal: str) -> None:
+    """What a journal holds is counted, for a person and for programs."""
+    (counted,) = fbsessiond("journal", "stats", "--json", "--journal", journal).records
+    assert list(counted) == FIELDS
+    assert (counted["entries"], counted["first_seq"], counted["last_seq"]) == (5, 1, 5)
+    assert counted["kinds"] == {"transition": 3, "properties": 1, "other": 1}
+    assert counted["deliveries"] == {"delivered": 7, "dead": 2}
+    assert (counted["sessions"], counted["quarantined"]) == (1, 2)
+    assert counted["first_received_at"].endswith("Z")
+    lines = fbsessiond("journal", "stats", "--journal", journal).lines
+    assert [line[:18].strip() for line in lines] == [name.replace("_", " ") for name in FIELDS]
+    assert lines[0] == "entries            5"
+    assert sorted(lines[5][19:].split(", ")) == ["1 other", "1 properties", "3 transition"]
+
+
+def test_stats_of_an_empty_journal(fbsessiond: Command) -> None:
+    """Where there is nothing, a dash or a nought says so."""
+    Path("empty.json").touch()
+    fbsessiond("replay", "empty.json", "--journal", "sqlite:j.db")
+    lines = fbsessiond("journal", "stats", "--journal", "sqlite:j.db").lines
+    assert [line[19:] for line in lines[:9]] == ["0", "-", "-", "-", "-", "-", "0", "-", "0"]
+    ran = fbsessiond("journal", "verify", "--journal", "sqlite:j.db")
+    assert (ran.status, ran.lines) == (0, ["0 entries: every one is whole, and follows from the one before."])

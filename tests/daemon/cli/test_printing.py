@@ -1,0 +1,182 @@
+import json
+import os
+import sys
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime
+from io import StringIO, TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import typer
+from cli_parts import HOSTILE
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fbsessiond.cli.printing import cell, flush, iso, new_table, print_json, print_line, print_table, progress
+from fbsessiond.errors import DiskError
+
+
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Print to a pipe; return how to get what was printed."""
+    pipe = StringIO()
+    monkeypatch.setattr(sys, "stdout", pipe)
+    return pipe.getvalue
+
+
+def shown_on_terminal(monkeypatch: pytest.MonkeyPatch, stream: str, write: Callable[[], None]) -> str:
+    """Return what a terminal of 40 columns is sent."""
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = os.openpty()
+    with open(theirs, "w", encoding="utf-8") as terminal:  # noqa: PTH123  a descriptor, no path
+        monkeypatch.setattr(sys, stream, terminal)
+        write()
+        terminal.flush()
+        shown = os.read(ours, 65_536).decode()
+    os.close(ours)
+    return shown.replace("\r\n", "\n")
+
+
+def test_json(printed: Callable[[], str]) -> None:
+    """A record is one line of JSON, in the order of its fields, letters as they are."""
+    print_json({"seq": 1, "name": "Zoë 漢字", "at": None, "inside": [{"raw": msgspec.Raw(b"1.0e1")}]})
+    assert printed() == '{"seq":1,"name":"Zoë 漢字","at":null,"inside":[{"raw":1.0e1}]}\n'
+
+
+def test_hostile_json(printed: Callable[[], str]) -> None:
+    """What can't be seen is escaped in a line of JSON, and comes back when it is read."""
+    print_json({HOSTILE: HOSTILE})
+    line = printed().removesuffix("\n")
+    assert line.isprintable()
+    assert json.loads(line) == {HOSTILE: HOSTILE}
+
+
+def test_line(printed: Callable[[], str]) -> None:
+    """A line stays one line, whatever stands in it; nothing is taken for markup."""
+    print_line(f"[bold]{HOSTILE}")
+    line = printed().removesuffix("\n")
+    assert line.isprintable()
+    assert line.startswith(r"[bold]\x1b[31m[red]x[/red]\n{forged}\r\x07\x9b2J\u2028\u202e")
+
+
+def make_table(*rows: tuple[Any, ...]) -> Any:
+    """Return a table of two columns."""
+    table = new_table("SEQ", "TEXT")
+    for row in rows:
+        table.add_row(*map(cell, row))
+    return table
+
+
+def test_table(printed: Callable[[], str]) -> None:
+    """On a pipe a table is plain text: a line a row, however long, with nothing at its end."""
+    print_table(make_table((1, "a"), (22, None), (333, "x " * 500 + "y")))
+    assert printed() == f"SEQ  TEXT\n1    a\n22\n333  {'x ' * 500}y\n"
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=20))
+def test_table_of_anything(text: str) -> None:
+    """A row is a line, whatever stands in it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        pipe = StringIO()
+        monkeypatch.setattr(sys, "stdout", pipe)
+        print_table(make_table((1, text), (text, 2)))
+    lines = pipe.getvalue().split("\n")
+    assert len(lines) == 4
+    assert all(line.isprintable() for line in lines)
+
+
+def test_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a table is as wide as that, long values folded, with a style; nothing in it moves the cursor."""
+    shown = shown_on_terminal(monkeypatch, "stdout", lambda: print_table(make_table((1, "x" * 60), (2, HOSTILE))))
+    assert "\x1b[1mSEQ" in shown
+    assert f"1    {'x' * 35}\n     {'x' * 25}" in shown
+    assert "[red]x[/red]" in shown
+    assert not {"\x07", "\r", "\x9b", "\u2028", "\u202e"} & set(shown)
+    assert "\x1b[31m" not in shown
+
+
+def test_cell() -> None:
+    """A cell shows a value as text, nothing for none, and escapes what can't be seen."""
+    assert [cell(value).plain for value in ("a", 5, None, "a\nb")] == ["a", "5", "", r"a\nb"]
+    assert cell("a", "red").style == "red"
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (datetime(2026, 1, 1, 10, 0, tzinfo=UTC), "2026-01-01T10:00:00.000000Z"),
+        (datetime(2026, 1, 1, 10, 0, 0, 1, tzinfo=UTC), "2026-01-01T10:00:00.000001Z"),
+        (None, None),
+    ],
+)
+def test_iso(at: datetime | None, text: str | None) -> None:
+    """A point in time is ISO 8601 in UTC, always to the microsecond."""
+    assert iso(at) == text
+
+
+def test_progress_on_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a pipe there is no progress bar."""
+    pipe = StringIO()
+    monkeypatch.setattr(sys, "stderr", pipe)
+    with progress("replaying") as report:
+        report(1, 2)
+    assert pipe.getvalue() == ""
+
+
+def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a bar shows how much is done of how much, on standard error, and goes when all is."""
+
+    def work() -> None:
+        with progress("replaying") as report:
+            report(1, 2)
+
+    shown = shown_on_terminal(monkeypatch, "stderr", work)
+    assert "replaying" in shown
+    assert "1/2" in shown
+    assert shown.endswith("\x1b[2K")
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> Generator[TextIOWrapper, None, None]:
+    """Print into a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as pipe:  # noqa: PTH123  a descriptor, no path
+        monkeypatch.setattr(sys, "stdout", pipe)
+        yield pipe
+
+
+def test_reader_has_seen_enough(closed: TextIOWrapper) -> None:
+    """A reader that has seen enough ends the command, with status 0 and in silence, where it writes or at its end."""
+    print_line("short")
+    flush()
+    assert sys.stdout is closed
+    closed.flush()
+
+
+def test_reader_has_seen_enough_while_writing(closed: TextIOWrapper) -> None:
+    """The command doesn't go on for nobody."""
+    closed.reconfigure(write_through=True)
+    with pytest.raises(typer.Exit) as ended:
+        print_line("x" * 100_000)
+    assert ended.value.exit_code == 0
+    flush()
+
+
+def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output that can't be written is an error of the disk, never a success."""
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        print_line("short")
+        with pytest.raises(DiskError, match="can't write to standard output: No space left on device"):
+            flush()
+        full.flush()
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(DiskError, match="can't write to standard output: No space left on device"):
+            print_line("x" * 100_000)
+        with pytest.raises(DiskError):
+            flush()

@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import pytest
+from cli_parts import CANARY, HOSTILE, Command, misfit, write_lines
+
+from fbsessiond.cli.quarantine import to_record
+from fbsessiond.journal.engines import open_reader
+from fbsessiond.journal.records import Quarantined
+from fbsessiond.message import Origin
+from fbsessiond.testing import EPOCH
+
+FIELDS = ["seq", "received_at", "agent", "channel", "error", "raw"]
+
+
+def test_json(fbsessiond: Command, journal: str) -> None:
+    """Each message is a line with the fields of the contract, the message itself word for word."""
+    ran = fbsessiond("quarantine", "list", "--json", "--journal", journal)
+    assert ran.status == 0
+    assert [list(record) for record in ran.records] == [FIELDS] * 2
+    first, second = ran.records
+    assert (first["seq"], first["agent"], first["channel"]) == (1, "replay", "/v2/me/facebooksession")
+    assert first["error"] == "facebooksession.id: is missing"
+    assert (
+        first["raw"]
+        == f'{{"channel": "/v2/me/facebooksession", "data": {{"facebooksession": {{"comment": "{CANARY}"}}}}}}'
+    )
+    assert (second["channel"], second["raw"]) == (None, f"no JSON {CANARY}")
+    assert second["error"].startswith("the message isn't JSON")
+    assert first["received_at"].endswith("Z")
+
+
+def test_list(fbsessiond: Command, journal: str) -> None:
+    """For a person the messages are a table, a line each, without the messages themselves."""
+    ran = fbsessiond("quarantine", "list", "--journal", journal)
+    assert ran.lines[0].split() == ["SEQ", "RECEIVED", "AGENT", "CHANNEL", "ERROR"]
+    assert [line.split()[0] for line in ran.lines[1:]] == ["1", "2"]
+    assert ran.lines[1].endswith("/v2/me/facebooksession  facebooksession.id: is missing")
+    assert CANARY not in ran.out
+
+
+def test_none(fbsessiond: Command) -> None:
+    """Where there are none, that is said; for programs, by nothing."""
+    Path("empty.json").touch()
+    fbsessiond("replay", "empty.json", "--journal", "sqlite:j.db")
+    assert fbsessiond("quarantine", "list", "--journal", "sqlite:j.db").lines == ["The quarantine is empty."]
+    assert fbsessiond("quarantine", "list", "--json", "--journal", "sqlite:j.db").lines == []
+
+
+def test_show(fbsessiond: Command, journal: str) -> None:
+    """One message is shown word for word, with when and whose it is, and what is wrong with it."""
+    ran = fbsessiond("quarantine", "show", "2", "--journal", journal)
+    assert ran.status == 0
+    assert ran.lines[0].startswith("received 20")
+    assert ran.lines[0].endswith("Z by replay on -")
+    assert ran.lines[1].startswith("error    the message isn't JSON")
+    assert ran.lines[2:] == [f"    no JSON {CANARY}"]
+    (_, listed) = fbsessiond("quarantine", "list", "--json", "--journal", journal).records
+    assert fbsessiond("quarantine", "show", "2", "--json", "--journal", journal).records == [listed]
+
+
+def test_show_lines(fbsessiond: Command, tmp_path: Path) -> None:
+    """A message of several lines is shown so, each line set in: none can pass for one of ours."""
+    (tmp_path / "one.json").write_bytes(b'{"data":\n{"facebooksession":\n\t{"comment": "error    forged"}}}')
+    fbsessiond("replay", "one.json", "--journal", "sqlite:j.db")
+    ran = fbsessiond("quarantine", "show", "1", "--journal", "sqlite:j.db")
+    assert ran.lines[2:] == [
+        '    {"data":',
+        '    {"facebooksession":',
+        r'    \t{"comment": "error    forged"}}}',
+    ]
+
+
+def test_retry(fbsessiond: Command, journal: str) -> None:
+    """A message that is to be read again stays in the quarantine until the daemon has done so."""
+    ran = fbsessiond("quarantine", "retry", "1", "--journal", journal)
+    assert (ran.status, ran.lines) == (
+        0,
+        ["1 is read again within a second if the daemon runs, else when it starts."],
+    )
+    assert len(fbsessiond("quarantine", "list", "--json", "--journal", journal).records) == 2
+    reader = open_reader(journal, Path())
+    assert next(reader.quarantined(seq=1)).seq == 1
+    reader.close()
+
+
+@pytest.mark.parametrize("verb", ["show", "retry"])
+def test_unknown(fbsessiond: Command, journal: str, verb: str) -> None:
+    """A number that isn't in the quarantine is told, with where those that are can be seen."""
+    ran = fbsessiond("quarantine", verb, "99", "--journal", journal)
+    assert ran.status == 2
+    assert "99 isn't in the quarantine; see `fbsessiond quarantine list`" in " ".join(ran.err.split())
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize("seq", ["0", "-1", "x", "1.5", str(2**63), ""])
+@pytest.mark.parametrize("verb", ["show", "retry"])
+def test_no_number(fbsessiond: Command, journal: str, verb: str, seq: str) -> None:
+    """What can't be a number in the quarantine is a mistake of usage."""
+    ran = fbsessiond("quarantine", verb, "--journal", journal, "--", seq)
+    assert ran.status == 2
+    assert "Invalid value for 'SEQ'" in ran.err
+
+
+def test_hostile(fbsessiond: Command, tmp_path: Path) -> None:
+    """Nothing in a message breaks a line, forges one or moves a terminal's cursor; in JSON nothing of it is lost."""
+    line = {**misfit(comment=HOSTILE), "channel": f"/v2/me/{HOSTILE}/facebooksession"}
+    path = write_lines(tmp_path / "hostile.jsonl", line)
+    path.write_bytes(path.read_bytes() + b'{"data": "\xc2\x9b2J\xe2\x80\xae\x1b[31m\r\n')
+    ran = fbsessiond("replay", path, "--journal", "sqlite:j.db")
+    assert ran.status == 1
+    assert all(line.isprintable() for line in (*ran.lines, *ran.err.splitlines()))
+    for arguments in (["list"], ["list", "--json"], ["show", "1"], ["show", "2"], ["show", "2", "--json"]):
+        ran = fbsessiond("quarantine", *arguments, "--journal", "sqlite:j.db")
+        assert all(line.isprintable() for line in ran.lines)
+    assert ran.records[0]["raw"] == '{"data": "\x9b2J\u202e\x1b[31m'
+
+
+def test_not_utf8() -> None:
+    """Bytes that are no text are shown as Python writes them."""
+    quarantined = Quarantined(1, EPOCH, Origin.LIVE, "agent1", None, "isn't UTF-8", b'"caf\xe9"')
+    assert to_record(quarantined)["raw"] == r'"caf\xe9"'

@@ -1,0 +1,264 @@
+"""fbsessiond.cometd.reception: the conversation, whatever happens to it."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+import structlog
+from aiohttp import web
+
+from cometd_servers import Answer, Json, ScriptedServer, receiving_from, run_with_sockets
+from fbsessiond import limits
+from fbsessiond.cometd.events import Connected, Handshaken, Lost, Refused, Subscribed, SubscriptionRefused
+from fbsessiond.cometd.rules import Cause
+from fbsessiond.errors import RefusedError
+
+UNKNOWN = [
+    {
+        "channel": "/meta/connect",
+        "successful": False,
+        "error": "402::Unknown client",
+        "advice": {"reconnect": "handshake"},
+    }
+]
+DENIED = [{"channel": "/meta/subscribe", "successful": False, "error": "403:/v2/me/*:denied"}]
+
+
+def too_long(_: Json) -> web.Response:
+    """Answer with more than is read."""
+    return web.Response(body=b" " * (limits.RESPONSE_BYTES + 1))
+
+
+def test_the_first_connect_is_answered_at_once() -> None:
+    """It asks for no hold, so that the proof comes now; the second leaves the hold to the server."""
+
+    async def scenario() -> None:
+        async with receiving_from() as (server, receiver):
+            await receiver.until(lambda: receiver.source.status.healthy)
+            assert asyncio.get_running_loop().time() < 1
+            await receiver.until(lambda: len(receiver.heard(Connected)) == 2, seconds=60)
+            asked = [message.get("advice") for message in server.seen("/meta/connect")[:2]]
+            assert asked == [{"timeout": 0}, None]
+
+    run_with_sockets(scenario())
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (503, Cause.STATUS),
+        (500, Cause.STATUS),
+        (302, Cause.STATUS),
+        (b"<html>", Cause.NOT_BAYEUX),
+        (b'[{"channel":"/meta/connect"', Cause.NOT_BAYEUX),
+        (None, Cause.TIMED_OUT),
+        ([{"channel": "/meta/connect", "successful": False, "error": "500::x"}], Cause.UNSUCCESSFUL),
+    ],
+    ids=str,
+)
+def test_a_failed_connect_is_repeated_in_the_same_session(answer: Answer, cause: Cause) -> None:
+    """Nothing that a server does for a moment ends the session or the source."""
+
+    async def scenario() -> None:
+        server = ScriptedServer()
+        server.script("/meta/connect", answer, answer, answer)
+        async with receiving_from(server) as (_, receiver):
+            await receiver.until(lambda: receiver.heard(Connected), seconds=120)
+            assert [lost.cause for lost in receiver.heard(Lost)] == [cause] * 3
+            assert server.handshakes == 1
+            server.publish(1)
+            await receiver.until(lambda: receiver.numbers == [1])
+
+    run_with_sockets(scenario())
+
+
+def test_a_failed_handshake_is_repeated() -> None:
+    """Until it succeeds."""
+
+    async def scenario() -> None:
+        server = ScriptedServer()
+        server.script("/meta/handshake", 503, b"<html>", None)
+        async with receiving_from(server) as (_, receiver):
+            await receiver.until(lambda: receiver.heard(Connected), seconds=60)
+            assert [lost.cause for lost in receiver.heard(Lost)] == [Cause.STATUS, Cause.NOT_BAYEUX, Cause.TIMED_OUT]
+            assert not any(lost.session for lost in receiver.heard(Lost))
+
+    run_with_sockets(scenario())
+
+
+def test_an_unknown_client_gets_a_new_session() -> None:
+    """It is subscribed again, and connects with the new clientId."""
+
+    async def scenario() -> None:
+        server = ScriptedServer()
+        async with receiving_from(server) as (_, receiver):
+            await receiver.until(lambda: receiver.source.status.connected)
+            server.script("/meta/connect", UNKNOWN)
+            server.publish(1)
+            await receiver.until(lambda: len(receiver.heard(Handshaken)) == 2)
+            await receiver.until(lambda: receiver.source.status.connected)
+            assert receiver.heard(Lost)[0].cause is Cause.SESSION_GONE
+            assert len(receiver.heard(Subscribed)) == 2
+            assert server.seen("/meta/connect")[-1]["clientId"] == "client-2"
+
+    run_with_sockets(scenario())
+
+
+def test_a_server_that_knows_nobody_is_not_stormed() -> None:
+    """Handshakes are five seconds apart."""
+
+    async def scenario() -> None:
+        server = ScriptedServer()
+        server.script("/meta/connect", *[UNKNOWN] * 20)
+        async with receiving_from(server) as (_, receiver):
+            await receiver.until(lambda: len(receiver.heard(Handshaken)) == 10, seconds=60)
+            times = [message["_at"] for message in server.seen("/meta/handshake")]
+            assert all(later - earlier >= 4.9 for earlier, later in pairwise(times))
+
+    run_with_sockets(scenario())
+
+
+def test_a_response_that_is_too_long_costs_the_session() -> None:
+    """The error is clear, and a new session begins."""
+
+    async def scenario() -> None:
+        server = ScriptedServer()
+        server.script("/meta/connect", too_long)
+        async with receiving_from(server) as (_, receiver):
+            await receiver.until(lambda: receiver.heard(Connected))
+            assert [(lost.cause, lost.session) for lost in receiver.heard(Lost)] == [(Cause.TOO_LONG, False)]
+            assert str(limits.RESPONSE_BYTES) in receiver.heard(Lost)[0].words
+            assert server.handshakes == 2
+
+    run_with_sockets(scenario())
+
+
+def test_a_refused_subscription_is_tried_again_every_second() -> None:
+    """Until it is confirmed; the other channel works meanwhile."""
+
+    async def scenario() -> None:
+        server = ScriptedServer()
+        accepted = [{"channel": "/meta/subscribe", "successful": True, "subscription": "/a"}]
+        server.script("/meta/subscribe", accepted, DENIED, DENIED, DENIED)
+        async with receiving_from(server, channels=("/a", "/b")) as (_, receiver):
+            server.publish(1)
+            await receiver.until(lambda: receiver.numbers == [1])
+            await receiver.until(lambda: len(receiver.heard(SubscriptionRefused)) == 3)
+            assert not receiver.source.status.healthy
+            await receiver.until(lambda: receiver.source.status.healthy)
+            times = [message["_at"] for message in server.seen("/meta/subscribe")]
+            assert [round(later - earlier) for earlier, later in pairwise(times)] == [0, 1, 1, 1]
+            assert [event.times for event in receiver.heard(SubscriptionRefused)] == [1, 2, 3]
+
+    run_with_sockets(scenario())
+
+
+@pytest.mark.parametrize(
+    "refusal", [401, b'[{"channel":"/meta/connect","successful":false,"error":"401::no"}]'], ids=str
+)
+def test_credentials_refused_in_mid_session(refusal: int | bytes) -> None:
+    """They are sent afresh, without the old cookies, and the source goes on."""
+
+    async def scenario() -> None:
+        server = ScriptedServer()
+
+        def with_cookie(message: Json) -> web.Response:
+            response = web.Response(
+                body=b'[{"channel":"/meta/connect","id":"%s","successful":true}]' % message["id"].encode()
+            )
+            response.set_cookie("JSESSIONID", "old")
+            return response
+
+        server.script("/meta/connect", with_cookie, refusal)
+        async with receiving_from(server) as (_, receiver):
+            await receiver.until(lambda: len(receiver.heard(Handshaken)) == 2)
+            await receiver.until(lambda: receiver.source.status.connected)
+            assert [lost.cause for lost in receiver.heard(Lost)] == [Cause.REFUSED]
+            assert "old" in server.seen("/meta/connect")[1]["_headers"]["Cookie"]
+            assert "Cookie" not in server.seen("/meta/handshake")[1]["_headers"]
+            assert "Authorization" in server.seen("/meta/handshake")[1]["_headers"]
+
+    run_with_sockets(scenario())
+
+
+def test_credentials_refused_even_when_sent_afresh() -> None:
+    """The source ends, and says so; the password was sent once more, and no more."""
+
+    async def scenario() -> None:
+        server = ScriptedServer()
+        async with receiving_from(server) as (_, receiver):
+            await receiver.until(lambda: receiver.source.status.connected)
+            server.script("/meta/connect", 401)
+            server.script("/meta/handshake", 401, 401, 401)
+            server.publish(1)
+            await receiver.until(lambda: receiver.error)
+            assert isinstance(receiver.error, RefusedError)
+            assert [event.words for event in receiver.heard(Refused)] == ["HTTP status 401"]
+            assert len(server.seen("/meta/handshake")) == 2
+
+    run_with_sockets(scenario())
+
+
+def test_a_bayeux_refusal_of_the_handshake() -> None:
+    """It counts like HTTP's."""
+
+    async def scenario() -> None:
+        server = ScriptedServer()
+        server.script("/meta/handshake", [{"channel": "/meta/handshake", "successful": False, "error": "403::denied"}])
+        async with receiving_from(server) as (_, receiver):
+            await receiver.until(lambda: receiver.error)
+            assert isinstance(receiver.error, RefusedError)
+            assert len(server.received) == 1
+
+    run_with_sockets(scenario())
+
+
+def test_a_csrf_token_that_the_refusal_brings() -> None:
+    """The next handshake has it, and so does every request after that."""
+
+    async def scenario() -> None:
+        def forbidden(_: Json) -> web.Response:
+            headers = {"X-CSRF-HEADER": "X-CSRF-TOKEN", "X-CSRF-TOKEN": "4a92be65"}
+            return web.Response(status=403, text="Missing or invalid Csrf token", headers=headers)
+
+        server = ScriptedServer()
+        server.script("/meta/handshake", forbidden)
+        async with receiving_from(server) as (_, receiver):
+            await receiver.until(lambda: receiver.heard(Connected))
+            assert [lost.cause for lost in receiver.heard(Lost)] == [Cause.FORBIDDEN]
+            tokens = [message["_headers"].get("X-CSRF-TOKEN") for message in server.received]
+            assert tokens[:4] == [None, "4a92be65", "4a92be65", "4a92be65"]
+
+    run_with_sockets(scenario())
+
+
+def test_a_server_without_a_common_transport() -> None:
+    """It may be mended, so it is asked again."""
+
+    async def scenario() -> None:
+        server = ScriptedServer(transports=("callback-polling",))
+        async with receiving_from(server) as (_, receiver):
+            await receiver.until(lambda: len(receiver.heard(Lost)) == 3)
+            assert {lost.cause for lost in receiver.heard(Lost)} == {Cause.UNSUCCESSFUL}
+            server.transports = ("long-polling",)
+            await receiver.until(lambda: receiver.heard(Connected))
+
+    run_with_sockets(scenario())
+
+
+def test_logs_hold_no_secret_and_no_data() -> None:
+    """Neither credentials nor cookies, clientIds or notifications are logged, nor errors' arguments."""
+
+    async def scenario() -> None:
+        server = ScriptedServer()
+        denied = [{"channel": "/meta/subscribe", "successful": False, "error": "401:client-1:Unknown client"}]
+        server.script("/meta/subscribe", denied)
+        server.script("/meta/connect", 401)
+        async with receiving_from(server) as (_, receiver):
+            await receiver.until(lambda: receiver.error or receiver.heard(Connected))
+
+    with structlog.testing.capture_logs() as logs:
+        run_with_sockets(scenario())
+    said = repr(logs)
+    assert "Unknown client" in said
+    assert not [secret for secret in ("secret", "YWdlbnQxOnNlY3JldA", "client-1") if secret in said]

@@ -1,0 +1,261 @@
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fbsessiond.errors import JournalError
+from fbsessiond.journal.sqlite.file import (
+    APPLICATION_ID,
+    MEMORY,
+    SCHEMA_VERSION,
+    Lock,
+    open_to_read,
+    open_to_write,
+    read_queries,
+)
+
+PACKAGE = "fbsessiond.journal.sqlite"
+
+HOLD = """
+import pathlib, signal, sys
+from fbsessiond.journal.sqlite.file import Lock
+lock = Lock(pathlib.Path(sys.argv[1]))
+print("locked", flush=True)
+signal.pause()
+"""
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> object:
+    """Return one of SQLite's settings."""
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def make(path: Path) -> None:
+    """Make an empty journal."""
+    open_to_write(path).close()
+
+
+def change(path: Path, script: str) -> None:
+    """Change an SQLite file as somebody else would."""
+    connection = sqlite3.connect(path)
+    connection.executescript(script)
+    connection.close()
+
+
+def explain(connection: sqlite3.Connection, how: str, query: str) -> list[str]:
+    """Return what SQLite would do, a line each."""
+    parameters: Any = dict.fromkeys(re.findall(r":(\w+)", query), 1) or [1] * query.count("?")
+    return [str(row[-1]) for row in connection.execute(f"{how} {query}", parameters)]
+
+
+def test_queries() -> None:
+    """Each query has a name and is one statement, which SQLite understands."""
+    connection = open_to_write(MEMORY)
+    queries = read_queries()
+    assert len(queries) == files(PACKAGE).joinpath("queries.sql").read_text().count("-- ")
+    for name, query in queries.items():
+        assert name.isidentifier()
+        assert explain(connection, "EXPLAIN", query)
+    connection.close()
+
+
+HOT = """
+    known append_delivery find_due lease remove_pending promote postpone next_due retries
+    prune_range forget_finished sessions_of_entries keep_document forget_entries forget_settled forget_quarantined
+    read_session read_deliveries revive_dead step_back revive_delivery drop_dead retry_quarantined
+"""
+
+
+@pytest.mark.parametrize("name", HOT.split())
+def test_hot_queries(name: str) -> None:
+    """No query that runs again and again, or that is asked for one thing, goes through a whole table."""
+    connection = open_to_write(MEMORY)
+    plan = explain(connection, "EXPLAIN QUERY PLAN", read_queries()[name])
+    one_row = ("SCAN CONSTANT ROW", "SCAN oldest", "SCAN quarantine USING INDEX quarantine_retries")
+    assert [step for step in plan if step.startswith("SCAN") and step not in one_row] == []
+    assert [step for step in plan if "TEMP B-TREE" in step] == []
+    connection.close()
+
+
+def test_durable(path: Path) -> None:
+    """Every commit of a journal is synced to disk, and doesn't hold up readers."""
+    connection = open_to_write(path)
+    assert pragma(connection, "journal_mode") == "wal"
+    assert pragma(connection, "synchronous") == 2
+    connection.close()
+
+
+def test_new_file(path: Path) -> None:
+    """A new journal is marked as one, has the schema's version, and gives forgotten pages back."""
+    connection = open_to_write(path)
+    assert pragma(connection, "application_id") == APPLICATION_ID
+    assert pragma(connection, "user_version") == SCHEMA_VERSION
+    assert pragma(connection, "auto_vacuum") == 2
+    connection.close()
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+def test_private(tmp_path: Path, umask: int) -> None:
+    """Nobody else may read a journal, its log, its lock or a folder made for it, however lax the umask is."""
+    path = tmp_path / "state" / "journal.db"
+    before = os.umask(umask)
+    try:
+        lock, connection = Lock(path), open_to_write(path)
+        reader = open_to_read(path)
+    finally:
+        os.umask(before)
+    modes = {found.name: found.stat().st_mode & 0o777 for found in path.parent.iterdir()}
+    assert modes == dict.fromkeys(("journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock"), 0o600)
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    reader.close()
+    connection.close()
+    lock.release()
+
+
+def test_opened_again(path: Path) -> None:
+    """A journal that is opened again is as it was."""
+    make(path)
+    change(path, "INSERT INTO facts VALUES ('mine', x'00')")
+    connection = open_to_read(path)
+    before = list(connection.iterdump())
+    make(path)
+    assert list(connection.iterdump()) == before
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL", id="no-schema"),
+    ],
+)
+def test_interrupted_making(path: Path, script: str) -> None:
+    """A journal whose making was interrupted before its one commit is made when it is opened next."""
+    change(path, script)
+    path.touch()
+    connection = open_to_write(path)
+    assert pragma(connection, "application_id") == APPLICATION_ID
+    assert pragma(connection, "auto_vacuum") == 2
+    assert connection.execute("SELECT count(*) FROM facts").fetchone()[0] == 2
+    connection.close()
+
+
+def test_failed_migration(path: Path) -> None:
+    """A migration that fails leaves the journal as it was."""
+    change(path, f"PRAGMA application_id = {APPLICATION_ID}; CREATE TABLE quarantine (mine)")
+    with pytest.raises(JournalError, match=r"journal\.db: can't open the journal: table quarantine already exists"):
+        open_to_write(path)
+    connection = sqlite3.connect(path)
+    assert [name for (name,) in connection.execute("SELECT name FROM sqlite_schema")] == ["quarantine"]
+    assert pragma(connection, "user_version") == 0
+    connection.close()
+
+
+@pytest.mark.parametrize("opening", [open_to_write, open_to_read])
+def test_newer_version(path: Path, opening: type[sqlite3.Connection]) -> None:
+    """A journal of a newer version is refused: the text says both versions and what to do."""
+    make(path)
+    change(path, "PRAGMA user_version = 99")
+    with pytest.raises(JournalError, match=r"journal\.db: the journal has version 99, .* up to 1: update fbsessiond"):
+        opening(path)
+
+
+def test_older_version_to_read(path: Path) -> None:
+    """A reader doesn't migrate: the text says who does."""
+    change(path, "")
+    path.touch()
+    with pytest.raises(JournalError, match=r"has version 0, .* reads version 1: start the daemon once"):
+        open_to_read(path)
+
+
+@pytest.mark.parametrize("opening", [open_to_write, open_to_read])
+def test_something_else(path: Path, opening: type[sqlite3.Connection]) -> None:
+    """An SQLite file that is something else is refused and not touched."""
+    change(path, "CREATE TABLE contacts (name)")
+    os.utime(path, (1, 1))
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match=r"journal\.db: this SQLite file is something else"):
+        opening(path)
+    assert path.read_bytes() == before
+    assert path.stat().st_mtime == 1
+    assert [found.name for found in path.parent.iterdir()] == ["journal.db"]
+
+
+@pytest.mark.parametrize("opening", [open_to_write, open_to_read])
+def test_no_database(path: Path, opening: type[sqlite3.Connection]) -> None:
+    """A file that is no database is refused."""
+    path.write_bytes(b"Dear diary, today " * 100)
+    with pytest.raises(JournalError, match=r"journal\.db: can't .* the journal: file is not a database"):
+        opening(path)
+    assert path.read_bytes().startswith(b"Dear diary")
+
+
+@pytest.mark.parametrize("opening", [open_to_write, Lock])
+def test_unusable_folder(tmp_path: Path, opening: type[Lock]) -> None:
+    """A journal in a folder that can't be had is an error that says where."""
+    (tmp_path / "file").touch()
+    with pytest.raises(JournalError, match=r"file/journal\.db: can't open the journal: .*exists"):
+        opening(tmp_path / "file" / "journal.db")
+
+
+def test_no_journal(path: Path) -> None:
+    """A reader of a journal that isn't there says so, and makes none."""
+    with pytest.raises(JournalError, match=r"journal\.db: there is no journal here; name another with --journal"):
+        open_to_read(path)
+    assert not path.exists()
+
+
+def test_lock(path: Path) -> None:
+    """One process at a time has the right to write a journal; whoever else wants it hears which one has it."""
+    lock = Lock(path)
+    with pytest.raises(JournalError, match=rf"journal\.db: another fbsessiond \(process {os.getpid()}\) writes"):
+        Lock(path)
+    lock.release()
+    Lock(path).release()
+
+
+def test_lock_by_another_name(path: Path) -> None:
+    """A journal is the same by whatever name it is called."""
+    make(path)
+    alias = path.with_name("alias.db")
+    alias.symlink_to(path)
+    lock = Lock(path)
+    with pytest.raises(JournalError, match="another fbsessiond"):
+        Lock(alias)
+    lock.release()
+
+
+def test_lock_not_yet_signed(path: Path) -> None:
+    """A lock whose holder hasn't written its number yet is somebody's nevertheless."""
+    lock = Lock(path)
+    path.with_name("journal.db.lock").write_bytes(b"")
+    with pytest.raises(JournalError, match=r"another fbsessiond \(process unknown\)"):
+        Lock(path)
+    lock.release()
+
+
+def test_lock_of_a_killed_process(path: Path) -> None:
+    """The right to write a journal ends with its process, even when that is killed."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        with pytest.raises(JournalError, match=rf"another fbsessiond \(process {process.pid}\)"):
+            Lock(path)
+        process.send_signal(signal.SIGKILL)
+    lock = Lock(path)
+    assert path.with_name("journal.db.lock").read_text() == f"{os.getpid()}\n"
+    lock.release()
+
+
+def test_all_versions() -> None:
+    """There is a schema for each version."""
+    schemas = [found.name for found in files(PACKAGE).iterdir() if found.name.startswith("schema-")]
+    assert sorted(schemas) == [f"schema-{version}.sql" for version in range(1, SCHEMA_VERSION + 1)]

@@ -1,0 +1,293 @@
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon.journal.suite.engine import verified
+from fbsessiond.errors import JournalError
+from fbsessiond.journal.sqlite.engine import SqliteJournal
+from fbsessiond.journal.sqlite.file import MEMORY
+from fbsessiond.journal.sqlite.reader import SqliteReader
+from journal_parts import CHANNEL, NOW, after, append, draft, kill, lease, misfit, other, settle
+
+
+@pytest.fixture
+async def kept(path: Path) -> Path:
+    """Return a journal with something of everything in it, and nobody who writes it."""
+    journal = SqliteJournal(path, NOW)
+    await append(journal, draft("old", "Invited"), draft("old", "Chatting", before="Invited"), other())
+    await append(journal, misfit(b"old"), misfit(b"old"), misfit(b"old"))
+    await journal.prune(after(1), 0)
+    merged = {"id": "S1", "state": "Chatting", "comment": "hm"}
+    await append(
+        journal, draft("S1", "Invited", "log"), draft("S1", "Chatting", "log", before="Invited", merged=merged)
+    )
+    await append(journal, draft("S1", "LeftChat", "log", before="Chatting"), other(), misfit(b"new"), at=after(5))
+    await kill(journal)
+    journal.close()
+    return path
+
+
+@pytest.fixture
+def reader(kept: Path) -> Iterator[SqliteReader]:
+    """Read that journal."""
+    reader = SqliteReader(kept)
+    yield reader
+    reader.close()
+
+
+def damage(path: Path, column: str, value: object, *, table: str = "entries", seq: int = 5, form: str = "?") -> None:
+    """Change a value in a journal behind its back."""
+    connection = sqlite3.connect(path)
+    statement = f"UPDATE {table} SET {column} = {form} WHERE seq = ?"  # noqa: S608  the names are this file's own
+    assert connection.execute(statement, (value, seq)).rowcount == 1
+    connection.commit()
+    connection.close()
+
+
+def change(path: Path, script: str) -> None:
+    """Change a journal behind its back."""
+    connection = sqlite3.connect(path)
+    connection.executescript(script)
+    connection.close()
+
+
+def found(reader: SqliteReader) -> list[str]:
+    """Return what is wrong, a line each."""
+    return [f"{finding.where}: {finding.what}" for finding in verified(reader)]
+
+
+def test_healthy(reader: SqliteReader) -> None:
+    """Nothing is wrong in a journal that nobody damaged."""
+    assert found(reader) == []
+
+
+def test_contents(reader: SqliteReader) -> None:
+    """A reader shows what the journal holds."""
+    assert [entry.seq for entry in reader.entries()] == [3, 4, 5, 6, 7]
+    assert [entry.seq for entry in reader.entries(session="S1", agent="agent1", after_seq=4)] == [5, 6]
+    assert [(record.seq, record.state.value) for record in reader.deliveries()] == [
+        (4, "dead"),
+        (5, "due"),
+        (6, "waiting"),
+    ]
+    assert [record.seq for record in reader.deliveries(seq=5)] == [5]
+    assert [quarantined.raw for quarantined in reader.quarantined()] == [b"old", b"new"]
+    assert len(reader.redaction_key()) == 32
+    counted = reader.statistics()
+    assert (counted.entries, counted.first_seq, counted.last_seq, counted.sessions) == (5, 3, 7, 2)
+    assert (counted.first_received_at, counted.last_received_at) == (NOW, after(5))
+    assert counted.kinds == {"other": 2, "transition": 3}
+    assert counted.deliveries == {"dead": 1, "due": 1, "waiting": 1}
+    assert counted.quarantined == 2
+    assert counted.bytes > 4096
+
+
+def test_no_dead_letter_any_more(reader: SqliteReader) -> None:
+    """A dead letter that was dropped can't be tried again."""
+    (dead,) = reader.dead()
+    assert reader.drop_dead(dead, "no use", NOW)
+    assert not reader.retry_dead(dead, NOW)
+
+
+async def test_memory() -> None:
+    """A journal in memory is read through its own connection, which stays open."""
+    journal = SqliteJournal(MEMORY, NOW)
+    await append(journal, draft("S1", "Invited", "log"), misfit())
+    await kill(journal)
+    reader = SqliteReader(MEMORY, journal.connection)
+    (dead,) = reader.dead()
+    assert reader.retry_dead(dead, NOW)
+    assert reader.retry_quarantined(1)
+    reader.close()
+    assert len(await lease(journal)) == 1
+    assert len(await journal.take_retries()) == 1
+    journal.close()
+
+
+@pytest.mark.parametrize("column", ["seq", "received_at", "checksum"])
+def test_flipped_bit_in_a_number(reader: SqliteReader, path: Path, column: str) -> None:
+    """Verifying finds one flipped bit in any number of an entry."""
+    value = {"seq": 5, "received_at": 0, "checksum": 0}[column] ^ 1 << 40
+    damage(path, column, value)
+    where = f"entry {value if column == 'seq' else 5}"
+    assert f"{where}: its checksum doesn't fit: it was changed after it was written" in found(reader)
+
+
+WORDS = {
+    "origin": b"live",
+    "agent": b"agent1",
+    "channel": CHANNEL.encode(),
+    "session": b"S1",
+    "kind": b"transition",
+    "before": b"Invited",
+    "after": b"Chatting",
+}
+
+
+@pytest.mark.parametrize("column", [*WORDS, "notification", "document"])
+@pytest.mark.parametrize("bit", [0, 3, 7])
+def test_flipped_bit(reader: SqliteReader, path: Path, column: str, bit: int) -> None:
+    """Verifying finds one flipped bit in any text of an entry, UTF-8 or not any more, and says which entry."""
+    entry = next(reader.entries(after_seq=4))
+    flipped = bytearray(WORDS.get(column) or getattr(entry, column))
+    flipped[-1] ^= 1 << bit
+    damage(path, column, bytes(flipped), form="CAST(? AS TEXT)" if column in WORDS else "?")
+    first, *others = found(reader)
+    assert first == "entry 5: its checksum doesn't fit: it was changed after it was written"
+    assert all("but was" in line for line in others)
+
+
+def test_one_finding(reader: SqliteReader, path: Path) -> None:
+    """One damaged notification is one finding: what the entry says of its session still counts for the next."""
+    damage(path, "notification", b"{}")
+    assert len(found(reader)) == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("received_at", 1), ("origin", "x"), ("agent", "x"), ("channel", "x"), ("raw", b"x"), ("checksum", 1)],
+)
+def test_damaged_quarantine(reader: SqliteReader, path: Path, column: str, value: object) -> None:
+    """Verifying finds a quarantined message that isn't what it was."""
+    damage(path, column, value, table="quarantine", seq=4)
+    assert found(reader) == ["quarantine 4: its checksum doesn't fit: it was changed after it was written"]
+
+
+def test_damaged_document(reader: SqliteReader, path: Path) -> None:
+    """Verifying finds a session whose document, kept from an entry that was forgotten, isn't what it was."""
+    damage(path, "document", b'{"id":"old","state":"Shatting"}', table="sessions", seq=2)
+    assert found(reader) == ["session old: its checksum doesn't fit: it was changed after it was written"]
+
+
+def test_missing_entry(reader: SqliteReader, path: Path) -> None:
+    """Verifying finds a gap in the numbers, and a transition whose predecessor is in it."""
+    change(path, "DELETE FROM entries WHERE seq = 5")
+    assert found(reader)[:2] == [
+        "entry 6: follows entry 4: entries between them are missing",
+        "entry 6: session S1 changes from Chatting, but was Invited before",
+    ]
+
+
+def test_missing_first_entry(reader: SqliteReader, path: Path) -> None:
+    """Verifying finds a session whose last entry is missing, with its document."""
+    change(path, "DELETE FROM entries WHERE seq <= 6")
+    assert "session S1: entry 6 is missing" in found(reader)
+
+
+def test_pending_without_entry(reader: SqliteReader, path: Path) -> None:
+    """Verifying finds a delivery whose entry is missing."""
+    damage(path, "seq", 99, table="pending", seq=5)
+    assert "pending log: entry 99 is missing" in found(reader)
+
+
+@pytest.mark.parametrize(("due_at", "count"), [(1, 2), (None, 0)])
+def test_pending_out_of_order(reader: SqliteReader, path: Path, due_at: int | None, count: int) -> None:
+    """Verifying finds a session of which none or several deliveries to one handler are due."""
+    for seq in (5, 6):
+        damage(path, "due_at", due_at, table="pending", seq=seq)
+    assert found(reader) == [f"pending log: {count} deliveries of session S1 are due, not one"]
+
+
+def overwrite(path: Path, table: str, old: bytes, new: bytes) -> None:
+    """Damage the first page of a table or an index."""
+    connection = sqlite3.connect(path)
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    content = path.read_bytes()
+    start = (page - 1) * size
+    damaged = content[start : start + size].replace(old, new)
+    path.write_bytes(content[:start] + damaged + content[start + size :])
+
+
+def test_damaged_index(kept: Path) -> None:
+    """Verifying finds an index that doesn't fit its table."""
+    overwrite(kept, "entries_by_session", b"S1", b"S9")
+    reader = SqliteReader(kept)
+    assert any(re.fullmatch("the file: row . missing from index entries_by_session", line) for line in found(reader))
+    reader.close()
+
+
+@pytest.mark.parametrize("table", ["entries", "settled", "quarantine"])
+def test_damaged_structure(kept: Path, table: str) -> None:
+    """Verifying finds what can't be read any more, and doesn't fall over it."""
+    overwrite(kept, table, b"\x00", b"\xff")
+    reader = SqliteReader(kept)
+    lines = found(reader)
+    assert lines
+    assert all(line.startswith("the file: ") for line in lines)
+    reader.close()
+
+
+def test_truncated_file(kept: Path) -> None:
+    """A file whose end is missing can't be read at all, and the text says so."""
+    content = kept.read_bytes()
+    kept.write_bytes(content[: len(content) // 4096 // 2 * 4096])
+    with pytest.raises(JournalError, match=r"journal\.db: can't read the journal: database disk image is malformed"):
+        SqliteReader(kept)
+
+
+READING: list[Callable[[SqliteReader], object]] = [
+    lambda reader: list(reader.entries()),
+    lambda reader: list(reader.entries(session="S1")),
+    lambda reader: list(reader.deliveries()),
+    lambda reader: list(reader.dead()),
+    lambda reader: list(reader.quarantined()),
+    lambda reader: reader.statistics(),
+    lambda reader: reader.redaction_key(),
+]
+
+
+@pytest.mark.parametrize("reading", READING)
+def test_unreadable(reader: SqliteReader, path: Path, reading: Callable[[SqliteReader], object]) -> None:
+    """What can't be read is an error of the journal that says where, and how to find out more."""
+    tables = ["entries", "settled", "pending", "quarantine", "facts"]
+    change(path, "".join(f"DROP TABLE {table};" for table in tables))
+    with pytest.raises(JournalError, match=r"journal\.db: can't read the journal: no such table.* journal verify"):
+        reading(reader)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("origin", "lice"), ("kind", "x"), ("received_at", 2**62), ("received_at", -(2**59))]
+)
+def test_unreadable_value(reader: SqliteReader, path: Path, column: str, value: object) -> None:
+    """An entry with a value that can't be is an error of the journal, not a bug."""
+    damage(path, column, value)
+    with pytest.raises(JournalError, match=r"journal\.db: can't read the journal"):
+        list(reader.entries())
+
+
+def test_unreadable_text(reader: SqliteReader, path: Path) -> None:
+    """An entry whose text isn't UTF-8 any more can be verified, but not read."""
+    damage(path, "agent", b"agent\xff", form="CAST(? AS TEXT)")
+    assert found(reader)
+    with pytest.raises(JournalError, match=r"journal\.db: can't read the journal: Could not decode to UTF-8"):
+        list(reader.entries())
+
+
+def test_failed_change(reader: SqliteReader, path: Path) -> None:
+    """A person's change that can't be written is an error of the journal, and nothing of it is written."""
+    (dead,) = reader.dead()
+    before = list(reader.deliveries())
+    change(path, "CREATE TRIGGER full BEFORE INSERT ON pending BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+    with pytest.raises(JournalError, match=r"journal\.db: can't write the journal: the disk is full"):
+        reader.retry_dead(dead, NOW)
+    assert list(reader.deliveries()) == before
+    assert reader.drop_dead(dead, "no use", NOW)
+
+
+async def test_change_beside_the_daemon(path: Path) -> None:
+    """A person's change waits for the daemon's transaction to end, and the daemon goes on."""
+    journal = SqliteJournal(path, NOW)
+    await append(journal, draft("S1", "Invited", "log"))
+    await kill(journal)
+    reader = SqliteReader(path)
+    (dead,) = reader.dead()
+    assert reader.retry_dead(dead, NOW)
+    await settle(journal, *await lease(journal))
+    assert [record.state.value for record in reader.deliveries()] == ["delivered"]
+    reader.close()
+    journal.close()

@@ -1,0 +1,80 @@
+"""Reading: for a person, and to verify."""
+
+from itertools import pairwise
+
+from daemon.journal.suite.engine import Engine, Part, verified
+from fbsessiond.journal.interface import Journal, Reader
+from fbsessiond.journal.records import DeliveryRecord, DeliveryState
+from journal_parts import NOW, after, append, draft, lease, misfit, other, settle
+
+
+class Reading(Part):
+    """What a reader sees."""
+
+    async def test_some_entries(self, journal: Journal, reader: Reader) -> None:
+        """Entries can be read of one session, of one agent, and from a number on."""
+        await append(journal, draft("S1"), draft("S2"), other())
+        await append(journal, draft("S1"), agent="agent2")
+
+        def read(**wanted: str | int) -> list[int]:
+            return [entry.seq for entry in reader.entries(**wanted)]  # pyright: ignore[reportArgumentType]
+
+        assert read() == [1, 2, 3, 4]
+        assert read(session="S1") == [1, 4]
+        assert read(session="S1", agent="agent2") == [4]
+        assert read(agent="agent1") == [1, 2, 3]
+        assert read(after_seq=2) == [3, 4]
+        assert read(session="S1", after_seq=1) == [4]
+        assert read(session="S3") == []
+
+    async def test_deliveries(self, journal: Journal, reader: Reader) -> None:
+        """Deliveries can be read in the order of their entries, settled or not, all of them or one entry's."""
+        await append(journal, draft("S1", "Invited", "log", "audit"), draft("S1", "Chatting", "log"))
+        await settle(journal, *await lease(journal, "audit"))
+        await lease(journal, "log", until=after(60))
+        assert list(reader.deliveries()) == [
+            DeliveryRecord(1, "audit", "agent1", "S1", "Invited", DeliveryState.DELIVERED, 1, None, NOW),
+            DeliveryRecord(1, "log", "agent1", "S1", "Invited", DeliveryState.RUNNING, 0, None, after(60)),
+            DeliveryRecord(2, "log", "agent1", "S1", "Chatting", DeliveryState.WAITING, 0, None, NOW),
+        ]
+        assert [(record.seq, record.handler) for record in reader.deliveries(seq=1)] == [(1, "audit"), (1, "log")]
+
+    async def test_statistics(self, journal: Journal, reader: Reader) -> None:
+        """Statistics count what there is."""
+        empty = reader.statistics()
+        assert (empty.entries, empty.first_seq, empty.last_seq) == (0, None, None)
+        assert (empty.first_received_at, empty.last_received_at) == (None, None)
+        await append(journal, draft("S1", "Invited", "log", "audit"), draft("S1", "Chatting", "log"), misfit())
+        await append(journal, other(), draft("S2"), misfit(), at=after(5))
+        await settle(journal, *await lease(journal, "audit"))
+        await lease(journal, "log")
+        full = reader.statistics()
+        assert (full.entries, full.first_seq, full.last_seq) == (4, 1, 4)
+        assert (full.first_received_at, full.last_received_at) == (NOW, after(5))
+        assert full.kinds == {"transition": 3, "other": 1}
+        assert full.deliveries == {"delivered": 1, "running": 1, "waiting": 1}
+        assert (full.sessions, full.quarantined) == (2, 2)
+        assert full.bytes > empty.bytes // 2
+
+    async def test_verify(self, journal: Journal, reader: Reader) -> None:
+        """Nothing is wrong in a healthy journal; who verifies it is told how far that got."""
+        await append(journal, draft("S1"), draft("S1", "Chatting", "log", before="Invited"), misfit(), other())
+        await append(journal, draft("S1", "Completed", before="Chatting"), draft("S1", before="Completed"))
+        await append(journal, *[other() for _ in range(1_500)])
+        progress: list[tuple[int, int]] = []
+        assert list(reader.verify(lambda done, count: progress.append((done, count)))) == []
+        assert progress[-1] == (1505, 1505)
+        assert all(one < another for one, another in pairwise(progress))
+
+    async def test_missing_predecessor(self, journal: Journal, reader: Reader) -> None:
+        """Verifying finds a transition that doesn't begin where the one before it ended, or that has none before it."""
+        await append(journal, draft("S1"), draft("S1", "LeftChat", before="Chatting"))
+        await append(journal, draft("S1", "Chatting", before="Invited"), agent="agent2")
+        assert [finding.where for finding in verified(reader)] == ["entry 2", "entry 3"]
+
+    async def test_redaction_key(self, journal: Journal, engine: Engine, reader: Reader) -> None:
+        """A journal's key stays the same and is a secret of its own."""
+        assert len(reader.redaction_key()) == 32
+        another = engine.read(journal)
+        assert another.redaction_key() == reader.redaction_key()
+        another.close()

@@ -1,0 +1,42 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from fbsessiond.journal.documents import document_of, own_part
+from fbsessiond.journal.records import Entry
+from fbsessiond.message import Origin
+from fbsessiond.notification import Document
+from fbsessiond.transition import Kind
+from journal_parts import NOW, message
+
+SESSION: Document = {"id": "S1", "state": "Chatting", "userData": {"CASE": 2**70, "NONE": None}}
+ENTRY = Entry(
+    1, NOW, Origin.LIVE, "agent1", None, "S1", Kind.TRANSITION, None, "Chatting", message(SESSION).data or b"", None
+)
+
+
+def test_document_in_notification() -> None:
+    """A session's document is its notification's own part, in the platform's keys, where no other is kept."""
+    assert document_of(ENTRY) == SESSION
+
+
+def test_kept_document() -> None:
+    """A session's document is the merged one where that is kept."""
+    merged: Document = {**SESSION, "comment": "from before"}
+    assert document_of(replace(ENTRY, document=json.dumps(merged).encode())) == merged
+
+
+def test_own_part_of_a_list() -> None:
+    """Of a notification on several sessions a session's own part is taken; the last, where it shows one twice."""
+    sessions: list[Document] = [{"id": "S1", "state": "Invited"}, {"id": "S2", "state": "Invited"}, SESSION]
+    notification = message(facebooksessions=sessions).data or b""
+    assert own_part(notification, "S1") == SESSION
+    assert own_part(notification, "S2") == sessions[1]
+
+
+@pytest.mark.parametrize("others", [{"facebooksession": {"id": "S2"}}, {"messageType": "CallStateChanged"}])
+def test_no_part(others: Document) -> None:
+    """A notification that says nothing of a session has no part on it."""
+    with pytest.raises(LookupError, match="no part on session S1"):
+        own_part(message(**others).data or b"", "S1")

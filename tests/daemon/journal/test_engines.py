@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from fbsessiond.errors import ConfigurationError, JournalError
+from fbsessiond.journal.engines import IN_MEMORY, open_journal, open_reader
+from journal_parts import NOW, append, draft
+
+
+async def test_relative_address(tmp_path: Path) -> None:
+    """A relative address counts from the state directory; the reader finds what the journal wrote."""
+    journal = open_journal("sqlite:one/journal.db", tmp_path, NOW)
+    await append(journal, draft())
+    reader = open_reader("sqlite:one/journal.db", tmp_path)
+    assert reader.statistics().entries == 1
+    assert (tmp_path / "one" / "journal.db").is_file()
+    reader.close()
+    journal.close()
+
+
+def test_absolute_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An absolute address, and one below a home directory, is taken as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for url in (f"sqlite:{tmp_path}/one.db", "sqlite:~/two.db"):
+        open_journal(url, Path("/nonexistent"), NOW).close()
+    assert (tmp_path / "one.db").is_file()
+    assert (tmp_path / "two.db").is_file()
+
+
+def test_in_memory(tmp_path: Path) -> None:
+    """A journal in memory leaves no file, and nobody else can read it."""
+    open_journal(IN_MEMORY, tmp_path, NOW).close()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(JournalError, match="there is no journal here"):
+        open_reader(IN_MEMORY, tmp_path)
+
+
+@pytest.mark.parametrize("url", ["", "journal.db", "sqlite:", "sqlite", "postgresql://db/journal"])
+def test_unknown_address(url: str, tmp_path: Path) -> None:
+    """An address that no engine knows is an error of the configuration that says how one is written."""
+    for opening in (lambda: open_journal(url, tmp_path, NOW), lambda: open_reader(url, tmp_path)):
+        with pytest.raises(ConfigurationError, match="it is written 'sqlite:FILE'"):
+            opening()
+
+
+def test_unknown_home(tmp_path: Path) -> None:
+    """A home directory of nobody is an error of the configuration, too."""
+    with pytest.raises(ConfigurationError, match="whose home directory"):
+        open_journal("sqlite:~nobody-here/journal.db", tmp_path, NOW)

@@ -1,0 +1,341 @@
+"""Carrying an operation out so that it takes effect once: against the simulated GWS and its faults, on virtual time."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cometd_servers import run_with_sockets
+from fbsessiond import Operation
+from fbsessiond.carrying import Carrying
+from fbsessiond.follow_up import FollowUpState, Progress
+from fbsessiond.journal_evidence import JournalEvidence
+from fbsessiond.simulator.faults import FaultTable
+from fbsessiond.testing import VirtualClock
+from floor import AGENT, PATIENCE, Floor, floor
+
+CONFIRMED, OBSERVED, FAILED = FollowUpState.CONFIRMED, FollowUpState.OBSERVED, FollowUpState.FAILED
+PARKED, UNCONFIRMED = FollowUpState.PARKED, FollowUpState.UNCONFIRMED
+
+
+def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test on virtual time."""
+
+    @functools.wraps(test)
+    def run(*arguments: Any, **named: Any) -> None:
+        run_with_sockets(test(*arguments, **named))
+
+    return run
+
+
+class Carried:
+    """One operation, carried out step by step, with what was written down of it."""
+
+    def __init__(self, here: Floor, operation: Operation) -> None:
+        self.recorded: list[Progress] = []
+        self.operation = operation
+        self._here = here
+
+    async def go_on(self, progress: Progress | None = None) -> Progress:
+        """Go on from where it was last written down, or from there."""
+        carrying = Carrying(
+            self.operation,
+            self._here.rest,
+            JournalEvidence(self._here.journal, AGENT, self.operation.session, VirtualClock()),
+            clock=VirtualClock(),
+            patience=PATIENCE,
+            record=self._record,
+            pause=lambda failures: timedelta(seconds=failures),
+        )
+        return await carrying.go_on(progress or Progress())
+
+    async def to_the_end(self) -> Progress:
+        """Go on, with the pauses it asks for, until it has ended."""
+        progress = await self.go_on()
+        while progress.state.is_open:
+            assert progress.again_at is not None
+            await asyncio.sleep((progress.again_at - VirtualClock().now()).total_seconds())
+            progress = await self.go_on(progress)
+        return progress
+
+    async def _record(self, progress: Progress) -> None:
+        self.recorded.append(progress)
+
+
+def switch(here: Floor, **faults: Any) -> None:
+    """Switch faults on, in place of those that were."""
+    here.simulator.faults.switch(FaultTable.model_validate(faults))
+
+
+@virtual
+async def test_way() -> None:
+    """Intended, sent and accepted are written down before the next step; the notification confirms it."""
+    async with floor() as here:
+        carried = Carried(here, Operation.leave(await here.chat()))
+        ended = await carried.go_on()
+        assert [each.state for each in carried.recorded] == [FollowUpState.SENT, FollowUpState.ACCEPTED]
+        assert ended.state is CONFIRMED
+        assert ended.attempts == 1
+        assert here.simulator.platform.count(carried.operation.session, "Leave") == 1
+
+
+@virtual
+async def test_already_so() -> None:
+    """What the session shows already isn't sent."""
+    async with floor() as here:
+        session = await here.chat()
+        await Carried(here, Operation.add_comment(session, "seen")).go_on()
+        ended = await Carried(here, Operation.add_comment(session, "seen")).go_on()
+        assert (ended.state, ended.attempts) == (OBSERVED, 0)
+        assert here.simulator.platform.count(session, "AddComment") == 1
+
+
+@virtual
+async def test_capability_gone() -> None:
+    """What the session doesn't allow any more isn't sent, and the reason names what is missing."""
+    async with floor() as here:
+        session = await here.chat()
+        await Carried(here, Operation.leave(session)).go_on()
+        ended = await Carried(here, Operation.send_message(session, "hello")).go_on()
+        assert (ended.state, ended.attempts) == (FAILED, 0)
+        assert ended.because == "not sent: in LeftChat the session doesn't allow SendMessage"
+
+
+@virtual
+async def test_unknown_session() -> None:
+    """A session that isn't known is asked about by sending; GWS says that it isn't there."""
+    async with floor() as here:
+        ended = await Carried(here, Operation.add_comment("0002NOTTHERE", "x")).go_on()
+        assert ended.state is FAILED
+        assert "status code 6" in (ended.because or "")
+
+
+@virtual
+async def test_gone_is_left() -> None:
+    """Leaving a session that isn't there any more has happened already."""
+    async with floor() as here:
+        ended = await Carried(here, Operation.leave("0002NOTTHERE")).go_on()
+        assert ended.state is OBSERVED
+
+
+@virtual
+async def test_nothing_shows_it() -> None:
+    """An operation of which nothing more shows is confirmed when GWS took it."""
+    async with floor() as here:
+        ended = await Carried(here, Operation.start_typing(await here.chat())).go_on()
+        assert ended.state is CONFIRMED
+        assert ended.because == "GWS took it; nothing more shows of it"
+
+
+ALL: list[Callable[[str], Operation]] = [
+    Operation.leave,
+    lambda session: Operation.send_message(session, "How may I help you?"),
+    lambda session: Operation.send_to_agents(session, "look"),
+    lambda session: Operation.send_url(session, "https://example.com/"),
+    lambda session: Operation.add_comment(session, "asks for a refund"),
+    lambda session: Operation.set_disposition(session, "resolved", "DispositionCode"),
+    Operation.set_in_focus,
+    lambda session: Operation.attach_user_data(session, {"Case": 7}),
+    lambda session: Operation.update_user_data(session, {"Case": 8}),
+    lambda session: Operation.delete_user_data(session, ["Subject"]),
+    Operation.complete,
+]
+
+
+@pytest.mark.parametrize("make", ALL)
+@virtual
+async def test_every_operation(make: Callable[[str], Operation]) -> None:
+    """Each operation takes effect once, and its own notification confirms it."""
+    async with floor() as here:
+        operation = make(await here.chat())
+        ended = await Carried(here, operation).to_the_end()
+        assert ended.state is CONFIRMED
+        await here.until(lambda: here.simulator.platform.count(operation.session, operation.name) == 1)
+
+
+@virtual
+async def test_answer_cut_off() -> None:
+    """A connection that breaks after the request leaves a doubt; the notification clears it; nothing is repeated."""
+    async with floor() as here:
+        session = await here.chat()
+        switch(here, drop={"count": 1, "on": ["operations"]})
+        ended = await Carried(here, Operation.send_message(session, "hello")).to_the_end()
+        assert ended.state is CONFIRMED
+        assert here.simulator.platform.count(session, "SendMessage") == 1
+
+
+@virtual
+async def test_answer_and_notification_lost() -> None:
+    """Without answer and notification the session is read back: it shows what happened, and nothing is repeated."""
+    async with floor() as here:
+        session = await here.chat()
+        switch(here, drop={"count": 1, "on": ["operations"]}, lose={"count": 1})
+        ended = await Carried(here, Operation.leave(session)).to_the_end()
+        assert (ended.state, ended.because) == (OBSERVED, "in doubt, and the session shows it")
+        assert here.simulator.platform.count(session, "Leave") == 1
+
+
+@virtual
+async def test_request_lost() -> None:
+    """A request that never arrived is in doubt, too: the session shows that it didn't happen, and it is sent again."""
+    async with floor() as here:
+        session = await here.chat()
+        switch(here, **{"drop-request": {"count": 1, "on": ["operations"]}})
+        ended = await Carried(here, Operation.leave(session)).to_the_end()
+        assert (ended.state, ended.attempts) == (CONFIRMED, 2)
+        assert here.simulator.platform.count(session, "Leave") == 1
+
+
+@virtual
+async def test_parked() -> None:
+    """In doubt, and without a way to tell, an operation is parked for a person: it is never sent twice."""
+    async with floor() as here:
+        session = await here.chat()
+        switch(here, **{"drop-request": {"count": 1, "on": ["operations"]}})
+        ended = await Carried(here, Operation.send_message(session, "hello")).to_the_end()
+        assert ended.state is PARKED
+        assert "nothing tells whether it was done" in (ended.because or "")
+        assert here.simulator.platform.count(session, "SendMessage") == 0
+
+
+@virtual
+async def test_interrupted() -> None:
+    """What a crash left as sent is in doubt after it."""
+    async with floor() as here:
+        session = await here.chat()
+        sent = Progress(FollowUpState.SENT, 1, VirtualClock().now(), here.journal.last_place())
+        ended = await Carried(here, Operation.send_message(session, "hello")).go_on(sent)
+        assert (ended.state, ended.because) == (
+            PARKED,
+            "interrupted before the answer; nothing tells whether it was done",
+        )
+
+
+@virtual
+async def test_interrupted_after_the_effect() -> None:
+    """What happened before the crash is found in the notifications since it was sent, and isn't sent again."""
+    async with floor() as here:
+        session = await here.chat()
+        carried = Carried(here, Operation.send_message(session, "hello"))
+        await carried.go_on()
+        ended = await carried.go_on(carried.recorded[0])
+        assert ended.state is CONFIRMED
+        assert here.simulator.platform.count(session, "SendMessage") == 1
+
+
+@virtual
+async def test_accepted_and_nothing_happens() -> None:
+    """GWS takes it and does nothing: the session shows that, and it is sent again, until the attempts are used up."""
+    async with floor() as here:
+        session = await here.chat()
+        switch(here, ignore={})
+        ended = await Carried(here, Operation.leave(session)).to_the_end()
+        assert (ended.state, ended.attempts) == (FAILED, PATIENCE.attempts)
+        assert ended.because == "GWS took it, and the session shows that it didn't happen"
+
+
+@virtual
+async def test_accepted_and_nothing_can_tell() -> None:
+    """GWS takes it, no notification comes, and no session can tell: unconfirmed, and not sent again."""
+    async with floor() as here:
+        session = await here.chat()
+        switch(here, lose={"count": 1})
+        ended = await Carried(here, Operation.send_message(session, "hello")).to_the_end()
+        assert (ended.state, ended.attempts) == (UNCONFIRMED, 1)
+        assert here.simulator.platform.count(session, "SendMessage") == 1
+
+
+@virtual
+async def test_notification_lost() -> None:
+    """GWS takes it and the notification is lost: the session shows it."""
+    async with floor() as here:
+        session = await here.chat()
+        switch(here, lose={"count": 1})
+        ended = await Carried(here, Operation.leave(session)).to_the_end()
+        assert (ended.state, ended.because) == (OBSERVED, "no notification, but the session shows it")
+
+
+@virtual
+async def test_server_errors() -> None:
+    """A status code that says "not now" is tried again after a pause."""
+    async with floor() as here:
+        session = await here.chat()
+        switch(here, **{"5xx": {"count": 2, "on": ["operations"]}})
+        ended = await Carried(here, Operation.leave(session)).to_the_end()
+        assert (ended.state, ended.attempts) == (CONFIRMED, 3)
+        assert here.simulator.platform.count(session, "Leave") == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "state"), [(Operation.leave, "SENT"), (Operation.leave, "ACCEPTED")], ids=["in doubt", "accepted"]
+)
+@virtual
+async def test_platform_gone(make: Callable[[str], Operation], state: str) -> None:
+    """While it can't be read back, it stays where it is, and is looked at again later."""
+    async with floor() as here:
+        session = await here.chat()
+        switch(here, **{"5xx": {"on": ["reads"]}})
+        progress = Progress(FollowUpState[state], 1, VirtualClock().now(), here.journal.last_place())
+        waiting = await Carried(here, make(session)).go_on(progress)
+        assert waiting.state is FollowUpState[state]
+        assert "can't be read back" in (waiting.because or "")
+        assert waiting.again_at is not None
+        switch(here, **{"5xx": None})
+        ended = await Carried(here, make(session)).go_on(waiting)
+        assert ended.state is FollowUpState.INTENDED
+
+
+@virtual
+async def test_refused_and_not_readable() -> None:
+    """A refusal stays one where the session can't be read back to see whether it was needed."""
+    async with floor() as here:
+        switch(here, **{"5xx": {"on": ["reads"]}})
+        ended = await Carried(here, Operation.leave("0002NOTTHERE")).go_on()
+        assert ended.state is FAILED
+
+
+@virtual
+async def test_ended_stays_ended() -> None:
+    """What has ended is left as it is."""
+    async with floor() as here:
+        ended = Progress(PARKED, 1)
+        assert await Carried(here, Operation.leave("0002X")).go_on(ended) is ended
+
+
+def publish(here: Floor, session: str, kind: str, reference: int) -> None:
+    """Send a notification with a reference; of the kind Error no sample is known, so this one is synthetic."""
+    data = {
+        "messageType": "FacebooksessionStateChangeMessage",
+        "notificationType": kind,
+        "referenceId": reference,
+        "facebooksession": {"id": session, "state": "Chatting"},
+    }
+    here.simulator.bayeux.publish(AGENT, "/v2/me/facebooksession", data)
+
+
+@pytest.mark.parametrize(("reference", "state"), [(35, FAILED), (36, UNCONFIRMED)], ids=["own", "another's"])
+@virtual
+async def test_error_notified(reference: int, state: FollowUpState) -> None:
+    """An error with the request's reference ends it as failed; another request's error doesn't."""
+    async with floor() as here:
+        session = await here.chat()
+        accepted = Progress(FollowUpState.ACCEPTED, 1, VirtualClock().now(), here.journal.last_place(), 35)
+        going = asyncio.ensure_future(Carried(here, Operation.consult(session, "/users/2")).go_on(accepted))
+        await asyncio.sleep(1)
+        publish(here, session, "Error", reference)
+        assert (await going).state is state
+
+
+@virtual
+async def test_reference_alone() -> None:
+    """Where nothing else would show it, the notification with the request's reference confirms it."""
+    async with floor() as here:
+        session = await here.chat()
+        accepted = Progress(FollowUpState.ACCEPTED, 1, VirtualClock().now(), here.journal.last_place(), 35)
+        going = asyncio.ensure_future(Carried(here, Operation.send_message(session, "hello")).go_on(accepted))
+        await asyncio.sleep(1)
+        publish(here, session, "PropertiesUpdated", 35)
+        assert (await going).state is CONFIRMED

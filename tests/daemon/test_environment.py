@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from fbsessiond import environment
+from fbsessiond.environment import credentials_directory, state_directory
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment in which only the home directory is known."""
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME", "CREDENTIALS_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/home/operator")
+
+
+def test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables are shown as they are now, not as they were at the start."""
+    monkeypatch.setenv("FBSESSIOND_GWS__URL", "http://gws.example:8090")
+    assert environment.variables["FBSESSIOND_GWS__URL"] == "http://gws.example:8090"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, "/home/operator/.local/state/fbsessiond"),
+        ({"XDG_STATE_HOME": ""}, "/home/operator/.local/state/fbsessiond"),
+        ({"XDG_STATE_HOME": "/state"}, "/state/fbsessiond"),
+        ({"STATE_DIRECTORY": ""}, "/home/operator/.local/state/fbsessiond"),
+        ({"STATE_DIRECTORY": "/var/lib/fbsessiond"}, "/var/lib/fbsessiond"),
+        ({"STATE_DIRECTORY": "/var/lib/fbsessiond:/var/lib/other"}, "/var/lib/fbsessiond"),
+        ({"STATE_DIRECTORY": "/var/lib/fbsessiond", "XDG_STATE_HOME": "/state"}, "/var/lib/fbsessiond"),
+    ],
+)
+def test_state_directory(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str) -> None:
+    """State is kept where systemd says, else where the desktop's standard says, else under the home directory."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert state_directory() == Path(expected)
+
+
+def test_credentials_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials lie where systemd says; without it there is no such folder."""
+    assert credentials_directory() is None
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/fbsessiond.service")
+    assert credentials_directory() == Path("/run/credentials/fbsessiond.service")

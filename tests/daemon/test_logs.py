@@ -1,0 +1,216 @@
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Generator
+from datetime import datetime
+from io import StringIO
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fbsessiond.logs import configure_logs, printable, printable_json
+from fbsessiond.testing import EPOCH
+
+HOSTILE = "a\nb\r\t\x1b[2J\x07\x7f\x9b1m\u2028\u202e\u2066\u200d\ud83d\U000e0001 é 漢字 🙂 [red]x[/red] \\"
+"""Line breaks, ANSI, C1 controls, bidi overrides, half a character, a tag character; and what is fine."""
+
+log = structlog.get_logger("fbsessiond.test")
+library = logging.getLogger("a_library")
+
+
+class FixedClock:
+    """A clock that stands still."""
+
+    def now(self) -> datetime:
+        """Return the one time that it shows."""
+        return EPOCH
+
+    def monotonic(self) -> float:
+        """Return the one time that it shows."""
+        return 0.0
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Generator[None, None, None]:
+    """Leave logging as it was."""
+    root = logging.getLogger()
+    loggers = [root, logging.getLogger("fbsessiond"), logging.getLogger("fbsessiond_handlers")]
+    handlers, levels = root.handlers, [logger.level for logger in loggers]
+    yield
+    root.handlers = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+    """Log to a pipe; return how to get the lines."""
+    pipe = StringIO()
+    monkeypatch.setattr(sys, "stderr", pipe)
+    configure_logs(FixedClock())
+    return lambda: [json.loads(line) for line in pipe.getvalue().split("\n")[:-1]]
+
+
+def log_on_terminal(monkeypatch: pytest.MonkeyPatch, write: Callable[[], None]) -> str:
+    """Return what is shown on a terminal while something is logged."""
+    ours, theirs = os.openpty()
+    with open(theirs, "w", encoding="utf-8") as terminal:  # noqa: PTH123  a descriptor, no path
+        monkeypatch.setattr(sys, "stderr", terminal)
+        configure_logs(FixedClock())
+        write()
+        terminal.flush()
+        shown = os.read(ours, 65_536).decode()
+    os.close(ours)
+    return shown
+
+
+def test_json_on_a_pipe(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """On a pipe an event is one JSON object on one line: time, level and event first, then what belongs to it."""
+    log.info("session.transition", seq=3, session="S1", before=None, handlers=["log"])
+    log.warning("second", where=EPOCH)
+    first, second = lines()
+    assert list(first.items()) == [
+        ("at", "2026-01-01T00:00:00.000+00:00"),
+        ("level", "info"),
+        ("event", "session.transition"),
+        ("seq", 3),
+        ("session", "S1"),
+        ("before", None),
+        ("handlers", ["log"]),
+    ]
+    assert second == {"at": first["at"], "level": "warning", "event": "second", "where": "2026-01-01 00:00:00+00:00"}
+
+
+def test_libraries(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """A library's line comes out the same way, with what it adds, from its warnings upwards."""
+    library.info("chatter")
+    library.warning("slow: %s", "connect", extra={"host": "gws.example"})
+    (line,) = lines()
+    assert list(line) == ["at", "level", "event", "host"]
+    assert (line["level"], line["event"], line["host"]) == ("warning", "slow: connect", "gws.example")
+
+
+def test_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing in an event ends its line, begins another, or moves a terminal's cursor, on a pipe or a terminal."""
+    pipe = StringIO()
+    monkeypatch.setattr(sys, "stderr", pipe)
+    configure_logs(FixedClock())
+    log.info(HOSTILE, text=HOSTILE, inside={"list": [HOSTILE]})
+    library.error(HOSTILE)
+    ours, theirs = pipe.getvalue().removesuffix("\n").split("\n")
+    assert (ours + theirs).isprintable()
+    assert (json.loads(ours)["text"], json.loads(ours)["inside"]) == (HOSTILE, {"list": [HOSTILE]})
+    shown = log_on_terminal(monkeypatch, lambda: log.info(HOSTILE, text=HOSTILE, inside=[HOSTILE]))
+    assert shown.count("\n") == 1
+    assert "\x1b[2J" not in shown
+    assert not {"\x07", "\x7f", "\x9b", "\u2028", "\u202e", "\u2066"} & set(shown)
+    assert "é 漢字 🙂 [red]x[/red]" in shown
+
+
+def test_text_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal an event is a line of coloured text."""
+    shown = log_on_terminal(monkeypatch, lambda: log.info("session.transition", session="S1", seq=3))
+    assert shown.endswith("\n")
+    assert "\x1b[" in shown
+    for part in ("2026-01-01T00:00:00.000+00:00", "info", "session.transition", "session", "S1"):
+        assert part in shown
+
+
+@pytest.mark.parametrize(
+    ("level", "logged"),
+    [
+        ("debug", ["debug", "info", "warning", "error", "library warning", "library error"]),
+        ("info", ["info", "warning", "error", "library warning", "library error"]),
+        ("warning", ["warning", "error", "library warning", "library error"]),
+        ("error", ["error", "library error"]),
+    ],
+)
+def test_level(monkeypatch: pytest.MonkeyPatch, level: str, logged: list[str]) -> None:
+    """What is below the level isn't logged, whoever logs it."""
+    pipe = StringIO()
+    monkeypatch.setattr(sys, "stderr", pipe)
+    configure_logs(FixedClock(), level)
+    for name in ("debug", "info", "warning", "error"):
+        getattr(log, name)(name)
+        getattr(library, name)("library %s", name)
+    assert [json.loads(line)["event"] for line in pipe.getvalue().splitlines()] == sorted(
+        logged, key=lambda text: (["debug", "info", "warning", "error"].index(text.split()[-1]), len(text))
+    )
+
+
+def fail(customer: str) -> None:
+    """Fail with a customer's name in a local variable."""
+    greeting = f"hello {customer}"
+    raise LookupError(len(greeting))
+
+
+def log_failures() -> None:
+    """Log one exception by ourselves, and one as a library does."""
+    try:
+        fail("Vitaliy")
+    except LookupError:
+        log.exception("failed")
+        library.exception("failed, too")
+
+
+def test_exceptions(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """An exception is part of its event, with its traceback, without the local variables on the way."""
+    log_failures()
+    for line in lines():
+        assert line["exception"].startswith("Traceback (most recent call last):\n")
+        assert line["exception"].endswith("LookupError: 13")
+        assert "in fail" in line["exception"]
+        assert "Vitaliy" not in line["exception"].replace('fail("Vitaliy")', "")
+
+
+def test_exceptions_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal its lines follow the event, set apart from those of others, without local variables either."""
+    shown = log_on_terminal(monkeypatch, log_failures).replace("\r", "").split("\n")
+    assert len([line for line in shown if line and not line.startswith("  ")]) == 2
+    assert shown.count("  LookupError: 13") == 2
+    assert not any("Vitaliy" in line for line in shown if 'fail("Vitaliy")' not in line)
+
+
+def test_forged_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error's text can't pass for an event of its own."""
+    error = ValueError("bad\n2026-01-01 [info] all is well\x1b[1A")
+    shown = log_on_terminal(monkeypatch, lambda: log.error("failed", exc_info=error))
+    assert "  2026-01-01 [info] all is well" in shown
+    assert "\n2026" not in shown
+    assert "\x1b[1A" not in shown
+
+
+def test_half_characters(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """What can't be written in UTF-8, such as the name of a file, is logged all the same."""
+    log.info("unreadable", path=os.fsdecode(b"caf\xe9.json"))
+    assert lines()[0]["path"] == "caf\udce9.json"
+
+
+@given(st.text(st.characters()))
+def test_printable(text: str) -> None:
+    """A printable text has nothing in it that can't be seen; what can be seen stays."""
+    shown = printable(text)
+    assert shown.isprintable()
+    assert printable("é 漢字 🙂") == "é 漢字 🙂"
+    if text.isprintable():
+        assert shown == text
+
+
+def test_printable_escapes() -> None:
+    """What can't be seen is shown as Python writes it: controls, line breaks, marks of direction, half characters."""
+    assert printable("a\nb\x1b\x9b\u2028\u202e\u200d\ud83d") == r"a\nb\x1b\x9b\u2028\u202e\u200d\ud83d"
+
+
+@given(
+    st.text(st.characters()) | st.lists(st.text(st.characters())) | st.dictionaries(st.text(st.characters()), st.none())
+)
+def test_printable_json(value: Any) -> None:
+    """A printable JSON text means the same as before, and has nothing in it that can't be seen."""
+    text = printable_json(json.dumps(value, ensure_ascii=False))
+    assert text.isprintable()
+    assert json.loads(text) == value

@@ -1,0 +1,106 @@
+"""What goes into a journal in tests: messages, drafts, batches; and the few steps that most tests take."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from fbsessiond.journal.interface import Journal
+from fbsessiond.journal.records import DeliveryState, Draft, Lease, Misfit, Settlement, Wanted
+from fbsessiond.message import Batch, Message, Origin
+from fbsessiond.notification import Document
+from fbsessiond.testing import EPOCH
+from fbsessiond.transition import Change, Kind
+
+NOW = EPOCH
+CHANNEL = "/v2/me/facebooksession"
+
+
+def after(seconds: float) -> datetime:
+    """Return a point in time some seconds after `NOW`."""
+    return NOW + timedelta(seconds=seconds)
+
+
+def message(document: Document | None = None, **others: Any) -> Message:
+    """Return a message whose notification is about a session, or about nothing in particular."""
+    notification = {"messageType": "FacebooksessionStateChangeMessage", "facebooksession": document} if document else {}
+    data = json.dumps({**notification, **others}).encode()
+    return Message(b'{"channel":"%s","data":%s}' % (CHANNEL.encode(), data), CHANNEL, data)
+
+
+def draft(
+    session: str = "S1",
+    state: str = "Invited",
+    *handlers: str,
+    before: str | None = None,
+    due_at: datetime = NOW,
+    merged: Document | None = None,
+    **own: Any,
+) -> Draft:
+    """Return a transition of a session to a state, wanted by some handlers.
+
+    Its notification says all that is known of the session, with the keys in `own`, unless a `merged` document does.
+    """
+    document: Document = {"id": session, "state": state, **own}
+    change = Change(Kind.TRANSITION, session, before, state, merged or document)
+    kept = json.dumps(merged).encode() if merged else None
+    return Draft(message(document), change, kept, [Wanted(handler, due_at) for handler in handlers])
+
+
+def life(session: str, *handlers: str) -> list[Draft]:
+    """Return a session's first three transitions."""
+    states = ["Invited", "Chatting", "LeftChat"]
+    return [
+        draft(session, state, *handlers, before=before) for before, state in zip([None, *states], states, strict=False)
+    ]
+
+
+def repeat(session: str = "S1") -> Draft:
+    """Return an entry that changes nothing of its session."""
+    return Draft(message({"id": session}), Change(Kind.REPEAT, session))
+
+
+def other() -> Draft:
+    """Return an entry of no session."""
+    return Draft(message(messageType="CallStateChanged"), Change(Kind.OTHER))
+
+
+def misfit(raw: bytes = b"{", error: str = "isn't JSON") -> Misfit:
+    """Return a message that doesn't validate."""
+    return Misfit(Message(raw, CHANNEL, None), error)
+
+
+async def append(
+    journal: Journal, *parts: Draft | Misfit, agent: str = "agent1", at: datetime = NOW, origin: Origin = Origin.LIVE
+) -> None:
+    """Append drafts and misfits as one batch."""
+    batch = Batch(agent, origin, at, tuple(part.message for part in parts))
+    drafts = [part for part in parts if isinstance(part, Draft)]
+    await journal.append(batch, drafts, [part for part in parts if isinstance(part, Misfit)])
+
+
+async def lease(
+    journal: Journal, handler: str = "log", *, now: datetime = NOW, until: datetime | None = None, most: int = 100
+) -> Sequence[Lease]:
+    """Lease what is due, for a minute unless told otherwise."""
+    return await journal.lease(handler, most, now, until or now + timedelta(minutes=1))
+
+
+async def settle(
+    journal: Journal, *leases: Lease, state: DeliveryState = DeliveryState.DELIVERED, now: datetime = NOW
+) -> None:
+    """Settle deliveries for good."""
+    settlements = [
+        Settlement(one, state, one.attempts + 1, None if state == "delivered" else "broke") for one in leases
+    ]
+    await journal.settle(settlements, now)
+
+
+async def kill(journal: Journal, handler: str = "log", *, now: datetime = NOW) -> None:
+    """Make dead letters of all that is due."""
+    await settle(journal, *await lease(journal, handler, now=now), state=DeliveryState.DEAD, now=now)
+
+
+def seqs(leases: Sequence[Lease]) -> list[int]:
+    """Return the numbers of the entries whose deliveries were handed out."""
+    return [one.entry.seq for one in leases]
