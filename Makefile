@@ -3,13 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 NODE := $(shell command -v npm 2>/dev/null)
 SERVERS := $(if $(NODE),tests/interop/node_modules/.made)
-SOURCES := daemon handlers tests bench
+SOURCES := daemon handlers tests bench docs
 
 .PHONY: demo test check format lint types layers coverage bench lock clean
 
-demo: .venv/.made ## one session's life, replayed through the handlers log and audit
-	@$(BIN)/fbsessiond replay docs/demo --config docs/demo/demo.toml
-	@$(BIN)/fbsessiond audit verify --config docs/demo/demo.toml
+demo: .venv/.made ## the daemon beside a simulated GWS, for half a minute
+	@$(BIN)/python docs/demo/run.py
 
 test: .venv/.made $(SERVERS) ## all tests
 	$(BIN)/python -m pytest

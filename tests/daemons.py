@@ -1,6 +1,7 @@
 """The daemon as a process of its own, and what it takes to feed it: for the tests of the whole."""
 
 import asyncio
+import base64
 import json
 import signal
 import sys
@@ -12,15 +13,16 @@ from typing import Any, Self, TypeAlias
 
 import aiohttp
 from aiohttp import web
-from cometd_servers import LOOPBACK
 from multidict import CIMultiDict
 
+from cometd_servers import LOOPBACK
 from fbsessiond.environment import variables
 
 Json: TypeAlias = dict[str, Any]
 
 CHANNEL = "/v2/me/facebooksession"
 PASSWORD = "the-secret-of-agent1"  # noqa: S105  of a server in this test
+AUTHORIZATION = "Basic " + base64.b64encode(f"agent1:{PASSWORD}".encode()).decode()
 SECONDS = 20.0
 """How long anything may take on a slow machine."""
 
@@ -134,7 +136,7 @@ async def records(*arguments: str | Path) -> list[Json]:
 
 
 async def _start(*arguments: str, stdout: int) -> Process:
-    program = (sys.executable, "-X", "dev", "-W", "error", "-m", "fbsessiond")
+    program = (sys.executable, "-W", "error", "-m", "fbsessiond")
     ours = {name: value for name, value in variables.items() if not name.startswith(("FBSESSIOND_", "COV_"))}
     return await asyncio.create_subprocess_exec(
         *program, *arguments, stdin=DEVNULL, stdout=stdout, stderr=PIPE, env=ours, limit=2**24
@@ -209,7 +211,9 @@ class Front:
         if answer.status == 200:
             self._note_response(sent[0].get("clientId", ""), body)
         cookies = [("Set-Cookie", cookie) for cookie in answer.headers.getall("Set-Cookie", [])]
-        return web.Response(status=answer.status, body=body, headers=CIMultiDict(cookies), content_type="application/json")
+        return web.Response(
+            status=answer.status, body=body, headers=CIMultiDict(cookies), content_type="application/json"
+        )
 
     def _note_request(self, sent: list[Json]) -> None:
         for message in sent:
@@ -263,5 +267,5 @@ class Publisher:
 async def publishing(port: int) -> AsyncGenerator[Publisher, None]:
     """Publish to a server on this machine."""
     cookies = aiohttp.CookieJar(unsafe=True)  # from a host without a name
-    async with aiohttp.ClientSession(auth=aiohttp.BasicAuth("agent1", PASSWORD), cookie_jar=cookies) as session:
+    async with aiohttp.ClientSession(headers={"Authorization": AUTHORIZATION}, cookie_jar=cookies) as session:
         yield Publisher(session, f"http://{LOOPBACK}:{port}/")

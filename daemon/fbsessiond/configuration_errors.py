@@ -4,6 +4,7 @@ Where: a line of the file, or the variable that overrides it, as in `fbsessiond.
 `FBSESSIOND_GWS__URL: gws.url: should be …`. Values aren't repeated: one may be a secret at the wrong place.
 """
 
+import json
 import re
 import tomllib
 import typing
@@ -20,6 +21,9 @@ from pydantic_core import ErrorDetails
 
 Key: TypeAlias = tuple[int | str, ...]
 """The way to a value: names of tables and keys, and places in lists."""
+
+_BARE = re.compile(r"[\w-]+", re.ASCII)
+"""A key that needs no quotes."""
 
 _IN_WORDS = {
     "missing": "is missing",
@@ -106,7 +110,7 @@ def describe(
 
 def dotted(key: Key) -> str:
     """Return a key as TOML writes it."""
-    return ".".join(str(part) for part in key)
+    return ".".join(str(part) if _BARE.fullmatch(str(part)) else _quoted(str(part)) for part in key)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -132,6 +136,10 @@ def find_line(text: str, key: Key) -> int | None:
         elif key[: len(found)] == found and len(found) > around_length:
             around, around_length = line, len(found)
     return inside or around
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=not name.isprintable())
 
 
 def _keys_by_line(text: str) -> Iterator[tuple[int, Key]]:

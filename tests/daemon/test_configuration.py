@@ -197,7 +197,7 @@ def test_on(read: Callable[[str], Configuration], on: str, conditions: list[dict
     ("text", "words"),
     [
         ("jurnal = 1", "line 1: jurnal: there is no such key; did you mean 'journal'?"),
-        ("[xyzzy]", "line 1: xyzzy: there is no such key; known here: gws, handlers, handlers_directory, "),
+        ("[xyzzy]", "line 1: xyzzy: there is no such key; known here: "),
         ("[journal]\n\nretian = '1d'", "line 3: journal.retian: there is no such key; did you mean 'retain'?"),
         ("[http]\nlisten_on = ''", "line 2: http.listen_on: there is no such key; did you mean 'listen'?"),
         (GWS + "user = 1", "line 5: gws.user: there is no such key; did you mean 'username'?"),
@@ -421,7 +421,7 @@ def test_variables_of_names_with_hyphens(read: Callable[[str], Configuration], m
         ("GWS__ULR", "x", "FBSESSIOND_GWS__ULR: gws.ulr: there is no such key; did you mean 'url'?"),
         ("GSW__URL", "x", "FBSESSIOND_GSW__URL: gsw: there is no such key; did you mean 'gws'?"),
         ("CONFIG__X", "x", "FBSESSIOND_CONFIG__X: config: there is no such key; "),
-        ("", "x", "FBSESSIOND_: : there is no such key; "),
+        ("", "x", 'FBSESSIOND_: "": there is no such key; '),
         ("GWS__URL", "x", "FBSESSIOND_GWS__URL: gws.url: should be an address, as 'http://gws.example:8090'"),
         ("GWS", "x", "FBSESSIOND_GWS: gws: should be a table, in a variable written as JSON"),
         ("JOURNAL", "{bad", "FBSESSIOND_JOURNAL: journal: should be a table, in a variable written as JSON"),

@@ -1,7 +1,6 @@
 """The daemon as a process, against the CometD project's own server."""
 
 import asyncio
-import base64
 import json
 import signal
 import socket
@@ -11,8 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from cometd_servers import LOOPBACK, NodeServer
-from daemons import CHANNEL, PASSWORD, Daemon, Publisher, command, configure, document, publishing, records, running, until
+from daemons import (
+    AUTHORIZATION,
+    CHANNEL,
+    PASSWORD,
+    Daemon,
+    Front,
+    Publisher,
+    configure,
+    document,
+    publishing,
+    records,
+    running,
+    until,
+)
+from fbsessiond.journal.engines import open_reader
 
 pytestmark = pytest.mark.node
 
@@ -21,8 +35,6 @@ WRITTEN = "my number is 555-1234"
 
 STOP_SECONDS = 3.0
 """How long an idle daemon may take to stop, on a slow machine, interpreter included."""
-
-AUTHORIZATION = "Basic " + base64.b64encode(f"agent1:{PASSWORD}".encode()).decode()
 
 SLOW = """
 import asyncio
@@ -57,8 +69,8 @@ async def serving(**options: Any) -> AsyncGenerator[NodeServer, None]:
 @asynccontextmanager
 async def connected(folder: Path, handlers: str | None = None) -> AsyncGenerator[tuple[Daemon, Publisher, Path], None]:
     """Run a server, a daemon that is connected to it, and somebody who publishes there."""
-    async with serving() as server:
-        config = configure(folder, server.port, **({} if handlers is None else {"handlers": handlers}))
+    async with serving() as server, Front(server.port).serving() as front:
+        config = configure(folder, front.port, **({} if handlers is None else {"handlers": handlers}))
         async with running(config) as daemon, publishing(server.port) as publisher:
             await daemon.until("cometd.subscribed")
             yield daemon, publisher, config
@@ -102,11 +114,12 @@ async def test_life(tmp_path: Path) -> None:
     assert [(line["seq"], line["after"], line["notification"]) for line in audit(tmp_path)] == [
         (entry["seq"], entry["after"], entry["notification"]) for entry in entries[:4]
     ]
-    assert [line["after"] for line in daemon.logged("session.transition")] == ["Invited", "Chatting", "LeftChat", "Completed"]
-    (quarantined,) = await records("quarantine", "list", "--config", config, "--reveal")
-    assert quarantined["channel"] == CHANNEL
-    assert (await command("journal", "verify", "--config", config))[0] == 0
-    assert (await command("audit", "verify", "--config", config))[0] == 0
+    assert [line["after"] for line in daemon.logged("session.transition")] == [
+        "Invited",
+        "Chatting",
+        "LeftChat",
+        "Completed",
+    ]
     assert_log(daemon)
 
 
@@ -124,43 +137,113 @@ def assert_log(daemon: Daemon) -> None:
 
 
 async def test_interrupt(tmp_path: Path) -> None:
-    """SIGINT ends it as SIGTERM does; it says when it was asked for HTTP, which this version doesn't serve."""
-    async with serving() as server:
-        config = configure(tmp_path, server.port, '[http]\nlisten = "127.0.0.1:0"\n[handlers.log]\n')
+    """SIGINT ends it as SIGTERM does, and it takes its leave; asked for HTTP, it says that this version serves none."""
+    async with serving() as server, Front(server.port).serving() as front:
+        config = configure(tmp_path, front.port, '[http]\nlisten = "127.0.0.1:0"\n[handlers.log]\n')
         async with running(config) as daemon:
             assert (await daemon.until("http.not_served"))["listen"] == "127.0.0.1:0"
-            await daemon.until("cometd.subscribed")
+            await until(lambda: front.connects == 2)
+            assert (await server.order("state"))["sessions"] == 1
             assert await daemon.stop(signal.SIGINT) == 0
-            await until_gone(server)
+        assert (await server.order("state"))["sessions"] == 0
     assert daemon.lines[-1]["event"] == "daemon.stopped"
-
-
-async def until_gone(server: NodeServer) -> None:
-    """Check that the daemon took its leave of the server."""
-    assert (await server.order("state"))["sessions"] == 0
 
 
 async def test_draining(tmp_path: Path) -> None:
     """What runs when it is stopped is finished and settled; what waits is carried out by the next one."""
-    (tmp_path / "handlers.d").mkdir()
-    (tmp_path / "handlers.d" / "slow.py").write_text(SLOW)
-    async with connected(tmp_path, "[handlers.log]\n[handlers.slow]\nseconds = 0.7\n") as (daemon, publisher, config):
+    own_handler(tmp_path, "slow", SLOW)
+    handlers = "[handlers.log]\n[handlers.slow]\nseconds = 0.7\n"
+    async with connected(tmp_path, handlers) as (daemon, publisher, config):
         await publisher.publish(*life("S1", "Invited", "Chatting"), *life("S2", "Invited"))
         await daemon.until("session.transition", count=3)
         assert await daemon.stop() == 0
-        assert await delivered(config) == {"1/slow", "3/slow"}
+        assert states(config, "slow") == {1: "delivered", 2: "due", 3: "delivered"}
         async with running(config):
-            await until_delivered(config, {"1/slow", "2/slow", "3/slow"})
+            await until(lambda: states(config, "slow")[2] == "delivered")
 
 
-async def delivered(config: Path) -> set[str]:
-    """Return the deliveries to the slow handler that are settled."""
-    (stats,) = await records("journal", "stats", "--config", config)
-    from fbsessiond.journal.engines import open_reader  # placeholder
+def own_handler(folder: Path, name: str, text: str) -> None:
+    """Put a handler of one's own beside the configuration."""
+    (folder / "handlers.d").mkdir(exist_ok=True)
+    (folder / "handlers.d" / f"{name}.py").write_text(text)
 
+
+def states(config: Path, handler: str) -> dict[int, str]:
+    """Return the state of each of a handler's deliveries."""
     reader = open_reader("sqlite:journal.db", config.parent / "state")
     try:
-        assert stats["entries"] == 3
-        return {f"{one.seq}/{one.handler}" for one in reader.deliveries() if one.state == "delivered" and one.handler == "slow"}
+        return {one.seq: one.state.value for one in reader.deliveries() if one.handler == handler}
     finally:
         reader.close()
+
+
+async def test_broken_disk(tmp_path: Path) -> None:
+    """When a handler's disk is broken it stops with 74 and says why; what wasn't done is still due."""
+    own_handler(tmp_path, "failing", FAILING)
+    async with connected(tmp_path, "[handlers.failing]\n") as (daemon, publisher, config):
+        await publisher.publish(*life("S1", "Invited"))
+        assert await daemon.ended() == 74
+        assert daemon.words == ["fbsessiond: the handler's disk is broken\n"]
+        assert daemon.logged("daemon.stopped") == []
+        assert states(config, "failing") == {1: "due"}
+
+
+async def test_wrong_credentials(tmp_path: Path) -> None:
+    """Where the platform refuses the credentials it ends with 77."""
+    async with serving(authorization="Basic somebody-else") as server, Front(server.port).serving() as front:
+        config = configure(tmp_path, front.port)
+        async with running(config) as daemon:
+            assert await daemon.ended() == 77
+        assert daemon.words == [
+            "fbsessiond: GWS refused the credentials; they aren't tried again until they are corrected\n"
+        ]
+
+
+async def test_wrong_configuration(tmp_path: Path) -> None:
+    """With a wrong configuration it ends with 78, names the place, and leaves the backlog untouched."""
+    own_handler(tmp_path, "slow", SLOW)
+    async with connected(tmp_path, "[handlers.slow]\nseconds = 60\n") as (daemon, publisher, config):
+        await publisher.publish(*life("S1", "Invited"))
+        await until(lambda: states(config, "slow") == {1: "running"})
+        await daemon.kill()
+        journal = tmp_path / "state" / "journal.db"
+        before = {file: file.read_bytes() for file in journal.parent.iterdir()}
+        config.write_text(config.read_text().replace("seconds", "second"))
+        async with running(config) as wrong:
+            assert await wrong.ended() == 78
+        assert "second" in wrong.words[0]
+        assert str(config) in wrong.words[0]
+        assert {file: file.read_bytes() for file in journal.parent.iterdir()} == before
+
+
+async def test_second_daemon(tmp_path: Path) -> None:
+    """A second daemon on the same journal ends with 74, and names the first one, which goes on."""
+    async with connected(tmp_path) as (daemon, publisher, config):
+        async with running(config) as second:
+            assert await second.ended() == 74
+        assert f"process {daemon.process.pid}" in second.words[0]
+        await publisher.publish(*life("S1"))
+        await daemon.until("session.transition", count=4)
+
+
+async def test_unreachable(tmp_path: Path) -> None:
+    """Where the platform isn't there yet it keeps trying, and is connected when it comes up."""
+    async with serving() as server:
+        front = Front(server.port)
+        front.port = free_port()
+        config = configure(tmp_path, front.port)
+        async with running(config) as daemon:
+            await daemon.until("cometd.lost", count=3)
+            async with front.serving(), publishing(server.port) as publisher:
+                await daemon.until("cometd.subscribed")
+                await publisher.publish(*life("S1"))
+                await daemon.until("session.transition", count=4)
+                assert await daemon.stop() == 0
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as one:
+        one.bind((LOOPBACK, 0))
+        port: int = one.getsockname()[1]
+        return port

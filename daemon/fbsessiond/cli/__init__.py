@@ -14,7 +14,7 @@ def main() -> None:
     """Run the command line; an error that a person can do something about is told in its words, and sets the status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as JSON is; and no letter in a name can stop a command
-    configure_logs(SystemClock(), "warning")  # what a command has to tell, it prints
+    configure_logs(SystemClock(), "error")  # what a command has to tell, it prints
     try:
         try:
             app()

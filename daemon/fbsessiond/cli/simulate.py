@@ -60,7 +60,10 @@ def simulate(
     host: Annotated[str, typer.Option(help="Where to listen; it is meant for this machine alone.")] = LOOPBACK,
     as_json: AsJson = False,
 ) -> None:
-    """Run a GWS on this machine, to try fbsessiond against: REST, CometD, and customers who come by themselves."""
+    """Run a GWS on this machine, to try fbsessiond against.
+
+    It speaks REST and CometD, and has customers who come by themselves.
+    """
     chosen = load_scenario(scenario) if scenario else Scenario()
     try:
         asyncio.run(_run(chosen, host, port, SystemClock(), as_json=as_json))
@@ -96,8 +99,11 @@ def _introduce(simulator: Simulator, *, as_json: bool) -> None:
 
 def _print(happening: Happening) -> None:
     if words := WORDS.get(happening.what):
+        said = {
+            name: ", ".join(value) if isinstance(value, list) else value for name, value in happening.details.items()
+        }
         where = f"{happening.agent or '':<8}  {happening.session or '':<16}"
-        print_line(f"{happening.at.astimezone():%H:%M:%S}  {where}  {words.format(**happening.details)}")
+        print_line(f"{happening.at.astimezone():%H:%M:%S}  {where}  {words.format(**said)}")
         sys.stdout.flush()
 
 

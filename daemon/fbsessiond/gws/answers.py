@@ -51,7 +51,6 @@ STATUS_CODES: Final[Mapping[int, StatusCode]] = {
 }
 
 PASSED_ON: Final = frozenset({0, 7})
-NOT_FOUND: Final = 6
 NOT_SIGNED_IN: Final = 20
 
 

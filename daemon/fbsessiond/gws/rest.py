@@ -12,7 +12,7 @@ import aiohttp
 
 from fbsessiond.errors import RefusedError, UnavailableError
 from fbsessiond.gws.access import Access
-from fbsessiond.gws.answers import NOT_FOUND, Answer, GwsError, InDoubt, NotPerformed, check_performed, read_answer
+from fbsessiond.gws.answers import Answer, GwsError, InDoubt, NotPerformed, check_performed, read_answer
 from fbsessiond.notification import Document
 from fbsessiond.operations import Operation
 
@@ -44,14 +44,14 @@ class Rest:
         return found
 
     async def session(self, session: str) -> Document | None:
-        """Return a session; None where the platform says that it isn't there. Raises as `sessions` does."""
-        body = await self._get(f"/me/facebooksessions/{quote(session, safe='')}?fields=*")
-        if body is None:
-            return None
-        found = body.get("facebooksession")
-        if not isinstance(found, dict):
-            raise UnavailableError(f"GWS answers on session {session} without the session")
-        return found
+        """Return a session; None where it isn't among the agent's any more. Raises as `sessions` does.
+
+        It is looked for in the list: only that is documented to show sessions [GWS 8.5.2, FacebookSessionResource].
+        """
+        found = await self.sessions()
+        if found is None:
+            raise UnavailableError("GWS answers without a list of sessions, which isn't the same as an empty one")
+        return next((each for each in found if each.get("id") == session), None)
 
     async def operate(self, operation: Operation) -> Answer:
         """Ask for an operation; a return means "passed on", not "done".
@@ -63,12 +63,9 @@ class Rest:
         return check_performed(await self._exchange("POST", path, operation.body))
 
     async def _get(self, path: str) -> Document | None:
-        """Return what a resource answers; None where the platform says that it isn't there."""
         try:
             return check_performed(await self._exchange("GET", path)).body
         except GwsError as error:
-            if isinstance(error, NotPerformed) and error.code == NOT_FOUND:
-                return None
             raise UnavailableError(f"GET {path}: {error}") from error
 
     async def _exchange(self, method: str, path: str, body: Document | None = None) -> Answer:

@@ -63,7 +63,7 @@ class AgentBehaviour(_Table):
     disposition: Share = 0.5
     """Chats for which the agent sets the disposition `resolved` before the end."""
     wrap_up: Share = 0.3
-    """Sessions that the agent left and then completes himself; the others are left to somebody else."""
+    """Sessions that the agent left and then completes as well; the others are left to somebody else."""
     wrap_up_after: Between = (timedelta(seconds=2), timedelta(seconds=8))
 
     @model_validator(mode="after")
@@ -77,7 +77,7 @@ class CustomerBehaviour(_Table):
     """Who writes, how often, and how long."""
 
     per_minute: float = Field(default=12.0, ge=0, le=60_000)
-    """How many arrive in a minute, for all agents together; 0: nobody comes by himself."""
+    """How many arrive in a minute, for all agents together; 0: nobody comes."""
     queue: Between = (timedelta(seconds=1), timedelta(seconds=2))
     """How long an interaction waits in the queue until it is offered."""
     chat: Between = (timedelta(seconds=4), timedelta(seconds=15))

@@ -37,10 +37,12 @@ def test_no_error(fbsessiond: Command) -> None:
     assert fbsessiond("check", "--no-environment") == Ran(0, "configuration: fine, with the handlers (none)\n", "")
 
 
-def test_logs(fbsessiond: Command) -> None:
+def test_logs(fbsessiond: Command, capsys: pytest.CaptureFixture[str]) -> None:
     """What is logged while a command runs goes to standard error, never between the lines that it prints."""
     fbsessiond("check", "--no-environment")
-    structlog.get_logger("fbsessiond.test").warning("to.standard.error")
+    structlog.get_logger("fbsessiond.test").error("seen", at="fault")
+    structlog.get_logger("fbsessiond.test").warning("not.seen")
+    assert capsys.readouterr().out == ""
 
 
 def test_other_output(monkeypatch: pytest.MonkeyPatch) -> None:

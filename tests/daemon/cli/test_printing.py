@@ -2,6 +2,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import StringIO, TextIOWrapper
 from pathlib import Path
@@ -18,12 +19,13 @@ from fbsessiond.cli.printing import cell, flush, iso, new_table, print_json, pri
 from fbsessiond.errors import DiskError
 
 
-@pytest.fixture
-def printed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
-    """Print to a pipe; return how to get what was printed."""
-    pipe = StringIO()
-    monkeypatch.setattr(sys, "stdout", pipe)
-    return pipe.getvalue
+def printed(write: Callable[[], None]) -> str:
+    """Return what is printed on a pipe."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        pipe = StringIO()
+        monkeypatch.setattr(sys, "stdout", pipe)
+        write()
+    return pipe.getvalue()
 
 
 def shown_on_terminal(monkeypatch: pytest.MonkeyPatch, stream: str, write: Callable[[], None]) -> str:
@@ -40,24 +42,23 @@ def shown_on_terminal(monkeypatch: pytest.MonkeyPatch, stream: str, write: Calla
     return shown.replace("\r\n", "\n")
 
 
-def test_json(printed: Callable[[], str]) -> None:
+def test_json() -> None:
     """A record is one line of JSON, in the order of its fields, letters as they are."""
-    print_json({"seq": 1, "name": "Zoë 漢字", "at": None, "inside": [{"raw": msgspec.Raw(b"1.0e1")}]})
-    assert printed() == '{"seq":1,"name":"Zoë 漢字","at":null,"inside":[{"raw":1.0e1}]}\n'
+    record = {"seq": 1, "name": "Zoë 漢字", "at": None, "inside": [{"raw": msgspec.Raw(b"1.0e1")}]}
+    line = printed(lambda: print_json(record))
+    assert line == '{"seq":1,"name":"Zoë 漢字","at":null,"inside":[{"raw":1.0e1}]}\n'
 
 
-def test_hostile_json(printed: Callable[[], str]) -> None:
+def test_hostile_json() -> None:
     """What can't be seen is escaped in a line of JSON, and comes back when it is read."""
-    print_json({HOSTILE: HOSTILE})
-    line = printed().removesuffix("\n")
+    line = printed(lambda: print_json({HOSTILE: HOSTILE})).removesuffix("\n")
     assert line.isprintable()
     assert json.loads(line) == {HOSTILE: HOSTILE}
 
 
-def test_line(printed: Callable[[], str]) -> None:
+def test_line() -> None:
     """A line stays one line, whatever stands in it; nothing is taken for markup."""
-    print_line(f"[bold]{HOSTILE}")
-    line = printed().removesuffix("\n")
+    line = printed(lambda: print_line(f"[bold]{HOSTILE}")).removesuffix("\n")
     assert line.isprintable()
     assert line.startswith(r"[bold]\x1b[31m[red]x[/red]\n{forged}\r\x07\x9b2J\u2028\u202e")
 
@@ -70,20 +71,16 @@ def make_table(*rows: tuple[Any, ...]) -> Any:
     return table
 
 
-def test_table(printed: Callable[[], str]) -> None:
+def test_table() -> None:
     """On a pipe a table is plain text: a line a row, however long, with nothing at its end."""
-    print_table(make_table((1, "a"), (22, None), (333, "x " * 500 + "y")))
-    assert printed() == f"SEQ  TEXT\n1    a\n22\n333  {'x ' * 500}y\n"
+    table = make_table((1, "a"), (22, None), (333, "x " * 500 + "y"))
+    assert printed(lambda: print_table(table)) == f"SEQ  TEXT\n1    a\n22\n333  {'x ' * 500}y\n"
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=20))
 def test_table_of_anything(text: str) -> None:
     """A row is a line, whatever stands in it."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        pipe = StringIO()
-        monkeypatch.setattr(sys, "stdout", pipe)
-        print_table(make_table((1, text), (text, 2)))
-    lines = pipe.getvalue().split("\n")
+    lines = printed(lambda: print_table(make_table((1, text), (text, 2)))).split("\n")
     assert len(lines) == 4
     assert all(line.isprintable() for line in lines)
 
@@ -139,44 +136,49 @@ def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown.endswith("\x1b[2K")
 
 
-@pytest.fixture
-def closed(monkeypatch: pytest.MonkeyPatch) -> Generator[TextIOWrapper, None, None]:
-    """Print into a pipe that nobody reads any more."""
+@contextmanager
+def printing_to(file: TextIOWrapper) -> Generator[None, None, None]:
+    """Print into a file for a while, and close it then."""
+    with pytest.MonkeyPatch.context() as monkeypatch, file:
+        monkeypatch.setattr(sys, "stdout", file)
+        yield
+
+
+def closed_pipe() -> TextIOWrapper:
+    """Return a pipe that nobody reads any more."""
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "w", encoding="utf-8") as pipe:  # noqa: PTH123  a descriptor, no path
-        monkeypatch.setattr(sys, "stdout", pipe)
-        yield pipe
+    return open(writing, "w", encoding="utf-8")  # noqa: PTH123, SIM115  a descriptor, no path; its user closes it
 
 
-def test_reader_has_seen_enough(closed: TextIOWrapper) -> None:
-    """A reader that has seen enough ends the command, with status 0 and in silence, where it writes or at its end."""
-    print_line("short")
-    flush()
-    assert sys.stdout is closed
-    closed.flush()
-
-
-def test_reader_has_seen_enough_while_writing(closed: TextIOWrapper) -> None:
-    """The command doesn't go on for nobody."""
-    closed.reconfigure(write_through=True)
-    with pytest.raises(typer.Exit) as ended:
-        print_line("x" * 100_000)
-    assert ended.value.exit_code == 0
-    flush()
-
-
-def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Output that can't be written is an error of the disk, never a success."""
-    with Path("/dev/full").open("w") as full:
-        monkeypatch.setattr(sys, "stdout", full)
+def test_reader_has_seen_enough() -> None:
+    """A reader that has seen enough is no trouble at the command's end."""
+    with printing_to(closed_pipe()):
         print_line("short")
-        with pytest.raises(DiskError, match="can't write to standard output: No space left on device"):
-            flush()
-        full.flush()
-    with Path("/dev/full").open("w") as full:
-        monkeypatch.setattr(sys, "stdout", full)
-        with pytest.raises(DiskError, match="can't write to standard output: No space left on device"):
+        flush()
+
+
+def test_reader_has_seen_enough_while_writing() -> None:
+    """A reader that has seen enough while there is more to print ends the command, with status 0."""
+    with printing_to(closed_pipe()):
+        with pytest.raises(typer.Exit) as ended:
             print_line("x" * 100_000)
-        with pytest.raises(DiskError):
+        assert ended.value.exit_code == 0
+        flush()
+
+
+@pytest.mark.parametrize("text", ["short", "x" * 100_000])
+def test_full_disk(text: str) -> None:
+    """Output that can't be written is an error of the disk, never a success."""
+    words = "can't write to standard output: No space left on device"
+    with printing_to(Path("/dev/full").open("w")):
+        with pytest.raises(DiskError, match=words):
+            print_twice(text)
+        with suppress(DiskError):
             flush()
+
+
+def print_twice(text: str) -> None:
+    """Print a text, and then what the system's buffer still holds."""
+    print_line(text)
+    flush()

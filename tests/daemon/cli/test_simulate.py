@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from cli_parts import Command
 from fbsessiond.cli.simulate import WORDS
+from fbsessiond.gws.access import Basic
 from fbsessiond.simulator.happening import What
 
 SHORT = """
@@ -44,6 +46,30 @@ def free_port() -> int:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
     return port
+
+
+def listening(port: int) -> None:
+    """Wait until somebody listens on a port."""
+    while True:
+        with socket.socket() as trying:
+            if trying.connect_ex(("127.0.0.1", port)) == 0:
+                return
+
+
+def subscribe(port: int) -> None:
+    """Shake hands as agent1, and subscribe to two channels."""
+    listening(port)
+    url = f"http://127.0.0.1:{port}/api/v2/notifications"
+    headers = {"Authorization": Basic("agent1", "simulated").authorization()}
+
+    def send(message: dict[str, Any]) -> dict[str, Any]:
+        body = json.dumps([message]).encode()
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as response:
+            reply: dict[str, Any] = json.loads(response.read())[0]
+        return reply
+
+    client = send({"channel": "/meta/handshake"})["clientId"]
+    send({"channel": "/meta/subscribe", "clientId": client, "subscription": ["/v2/me/*", "/x"]})
 
 
 def test_it_says_where_it_listens_and_who_can_sign_in(fbsessiond: Command, scenario: Path) -> None:
@@ -90,6 +116,21 @@ def test_what_happens_as_json(fbsessiond: Command, scenario: Path) -> None:
     assert first["at"].endswith("Z")
 
 
+def test_a_client_is_told_of(fbsessiond: Command, scenario: Path) -> None:
+    """Its channels stand there as they are."""
+    scenario.write_text('duration = "500ms"\n[customers]\nper_minute = 0\n')
+    port = free_port()
+    thread = threading.Thread(target=subscribe, args=(port,))
+    thread.start()
+    lines = fbsessiond("simulate", "--scenario", scenario, "--port", str(port)).out.splitlines()
+    thread.join()
+    assert [line[28:].strip() for line in lines[2:]] == [
+        "a CometD client shook hands",
+        "subscribed: /v2/me/*, /x",
+        "a CometD client is gone: the server stops",
+    ]
+
+
 def test_every_kind_has_words_but_one() -> None:
     """What was accepted is told by its effect."""
     assert set(What) - WORDS.keys() == {What.ACCEPTED}
@@ -101,10 +142,7 @@ def test_a_signal_ends_it(fbsessiond: Command, number: signal.Signals) -> None:
     port = free_port()
 
     def stop() -> None:
-        while True:
-            with socket.socket() as trying:
-                if trying.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+        listening(port)
         os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=stop)

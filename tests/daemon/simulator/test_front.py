@@ -159,7 +159,7 @@ def test_without_csrf_there_is_no_token() -> None:
 
 
 def test_sessions() -> None:
-    """All of them with fields=*, and else only their addresses; one alone under its own."""
+    """All of them with fields=*, and otherwise only their addresses; one alone under its own."""
 
     async def test(caller: Caller) -> None:
         session, other = caller.invited(), caller.invited("agent2")
