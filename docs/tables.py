@@ -11,9 +11,9 @@ TITLE = """# Operations on GWS
 What a handler can ask for, and `fbsessiond operate` can do. Made from the table in `fbsessiond/operations.py` by
 `make docs`.
 
-GWS answers a request with "passed on"; whether it took effect shows later. *Success* is what shows it, in a notification
-or in the session itself. Where the session can be *read back*, an operation in doubt is looked for in it, and sent again
-only if it isn't there; where it can't, one in doubt is parked for a person.
+GWS answers a request with "passed on"; whether it took effect shows later. *Success* is what shows it, in a
+notification or in the session itself. Where the session can be *read back*, an operation in doubt is looked for in it,
+and sent again only if it isn't there; where it can't, one in doubt is parked for a person.
 
 """
 

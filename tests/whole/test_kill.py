@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from cometd_servers import NodeServer
 from daemons import Daemon, Front, Publisher, command, compact, configure, document, publishing, until
 from fbsessiond.chance import new_identity

@@ -1,6 +1,7 @@
 """`fbsessiond replay`: fixtures, offline."""
 
 import asyncio
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def _show_troubles(look: Reader, start: _Start, deliveries: _Deliveries, unreada
         print_line(f"quarantined: {quarantined.channel or 'no channel'}: {quarantined.error}")
     for problem in unreadable:
         troubles += 1
-        print_line(f"unreadable: {problem.path}: {problem.problem}")
+        print_line(f"unreadable: {_name(problem.path)}: {problem.problem}")
     return troubles
 
 
@@ -154,8 +155,13 @@ def _show_json(look: Reader, start: _Start, handlers: Sequence[str], unreadable:
         print_json(quarantine_record(quarantined))
     for problem in unreadable:
         troubles += 1
-        print_json({"path": str(problem.path), "problem": problem.problem})
+        print_json({"path": _name(problem.path), "problem": problem.problem})
     return troubles
+
+
+def _name(path: Path) -> str:
+    """Return a path as text; a name may hold bytes that are none."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _deliveries(look: Reader, start: _Start) -> _Deliveries:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from cli_parts import SESSION, Command, Ran, write_lines
+from cli_parts import CANARY, SESSION, Command, Ran, write_lines
 
 from fbsessiond.cli import main
 
@@ -114,3 +114,53 @@ def test_exit_statuses(configuration: Path, arguments: list[str], status: int) -
     assert ran.returncode == status
     assert "Traceback" not in ran.stderr
     assert (SESSION in ran.stdout) is (status < 2)
+
+
+CUSTOMER_DATA = (CANARY, "Vitaliy", "Onv-4711", "4711471147")
+
+QUIET = [
+    ["export"],
+    ["export", "--json"],
+    ["export", "--reveal"],
+    ["dead", "list"],
+    ["dead", "list", "--json"],
+    ["dead", "show", "2/fragile"],
+    ["dead", "show", "4/fragile", "--json"],
+    ["dead", "retry", "2/fragile"],
+    ["dead", "drop", "4/fragile", "--reason", "x"],
+    ["quarantine", "list"],
+    ["quarantine", "retry", "1"],
+    ["journal", "verify"],
+    ["journal", "stats"],
+    ["journal", "stats", "--json"],
+    ["replay", "messages.jsonl"],
+    ["replay", "messages.jsonl", "--config", "fbsessiond.toml"],
+    ["audit", "verify", "audit.jsonl"],
+]
+"""What shows no customer data."""
+
+LOUD = [
+    ["export", "--json", "--reveal"],
+    ["dead", "list", "--reveal"],
+    ["dead", "show", "2/fragile", "--reveal"],
+    ["quarantine", "list", "--json"],
+    ["quarantine", "show", "1"],
+]
+"""What does, since it is asked for."""
+
+
+@pytest.mark.parametrize("command", QUIET, ids=" ".join)
+def test_customer_data(fbsessiond: Command, journal: str, command: list[str]) -> None:
+    """No command shows a customer's value, in print or in the log, unless it is asked for by name."""
+    assert journal.endswith("/journal.db")
+    ran = fbsessiond(*command)
+    assert ran.status in {0, 1}
+    assert ran.out
+    assert not [value for value in CUSTOMER_DATA if value in ran.out + ran.err]
+
+
+@pytest.mark.parametrize("command", LOUD, ids=" ".join)
+def test_customer_data_that_is_asked_for(fbsessiond: Command, journal: str, command: list[str]) -> None:
+    """Asked for by name, it is shown as it is."""
+    assert journal.endswith("/journal.db")
+    assert CANARY in fbsessiond(*command).out

@@ -298,7 +298,7 @@ def test_hostile(fbsessiond: Command, configuration: Path) -> None:
 def test_name_in_no_encoding(fbsessiond: Command) -> None:
     """A file's name that is no text can be told, too."""
     name = os.fsdecode(b"caf\xe9.json")
-    assert fbsessiond("replay", name).lines[-1].startswith(r"unreadable: caf\udce9.json: can't be read: No such file")
+    assert fbsessiond("replay", name).lines[-1].startswith(r"unreadable: caf\xe9.json: can't be read: No such file")
     assert fbsessiond("replay", name, "--json").records[0]["path"] == r"caf\xe9.json"
 
 

@@ -60,10 +60,9 @@ def test_a_scenario_is_read(tmp_path: Path) -> None:
 
 
 def test_the_demo_ends_by_itself() -> None:
-    """It takes half a minute, watches one agent, and goes wrong in nothing."""
+    """It doesn't run for ever, has one agent to watch, and nothing goes wrong in it."""
     scenario = load_scenario(DEMO)
     assert scenario.duration is not None
-    assert scenario.duration <= timedelta(seconds=40)
     assert scenario.agents.count == 1
     assert 0 < scenario.agents.disposition < 1
     assert not list(scenario.faults.given())
