@@ -15,6 +15,7 @@ import tempfile
 import time  # noqa: TID251  what a benchmark is about
 from pathlib import Path
 
+import structlog
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -24,6 +25,7 @@ from cases import CASES, Case
 
 def main() -> None:
     """Run the cases and print a table."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="how many times each side is measured")
     parser.add_argument("--case", choices=[case.name for case in CASES], help="only this one")

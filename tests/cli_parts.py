@@ -15,6 +15,19 @@ CANARY = "Vitaliy Onv-4711"
 HOSTILE = "\x1b[31m[red]x[/red]\n{forged}\r\x07\x9b2J\u2028\u202e\u200f\u00a0é漢"
 """ANSI and rich markup, line breaks, C1 controls, marks of direction."""
 
+CONFIGURATION = """
+state_directory = "."
+
+[journal]
+url = "sqlite:journal.db"
+
+[handlers.log]
+
+[handlers.fragile]
+
+[handlers.audit]
+"""
+
 FAILING_HANDLER = """
 from fbsessiond import Delivery, Done, Handler, Outcome, Reject
 

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from fbsessiond.clock import Clock
-from fbsessiond.errors import UnavailableError
+from fbsessiond.errors import RefusedError, UnavailableError
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.gws.answers import InDoubt, NotPerformed
 from fbsessiond.gws.rest import Rest
@@ -112,6 +112,9 @@ class Carrying:
             return await self._refused(progress, error)
         except InDoubt as error:
             return await self._clear_doubt(replace(progress, because=str(error)))
+        except RefusedError as error:  # it changed nothing: there is no doubt once the credentials are corrected
+            await self._record(Progress(FollowUpState.INTENDED, progress.attempts, because=str(error)))
+            raise
         progress = replace(progress, state=FollowUpState.ACCEPTED, reference_id=answer.reference_id)
         await self._record(progress)
         return await self._await_effect(progress)

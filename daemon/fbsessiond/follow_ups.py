@@ -1,7 +1,7 @@
 """Follow-ups, from the journal to GWS and back: a lane of the dispatch, as each handler is one."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -69,14 +69,20 @@ class FollowUpLane:
 
     async def carry_out(self, lease: FollowUpLease, current: Callable[[], FollowUpLease]) -> None:
         """Go on with one follow-up, and write down how that ended. Raises `DiskError` and `RefusedError`."""
+        progress = await self._go_on(lease, current)
+        await self._record(current(), progress)
+        self._say(lease, progress)
+
+    async def _go_on(self, lease: FollowUpLease, current: Callable[[], FollowUpLease]) -> Progress:
+        try:
+            lease.operation.check()
+        except ValueError as error:
+            return replace(lease.progress, state=FollowUpState.PARKED, because=f"not sent by this version: {error}")
         rest = self._rests.get(lease.agent)
         if rest is None:
             because = f"the configuration has no agent {lease.agent!r} any more"
-            progress = Progress(FollowUpState.FAILED, lease.progress.attempts, because=because)
-        else:
-            progress = await self._carrying(lease, rest, current).go_on(lease.progress)
-        await self._record(current(), progress)
-        self._say(lease, progress)
+            return Progress(FollowUpState.FAILED, lease.progress.attempts, because=because)
+        return await self._carrying(lease, rest, current).go_on(lease.progress)
 
     def _carrying(self, lease: FollowUpLease, rest: Rest, current: Callable[[], FollowUpLease]) -> Carrying:
         return Carrying(

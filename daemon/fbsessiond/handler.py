@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
@@ -90,6 +90,9 @@ class Handler(BaseModel, ABC):
     """A reaction to transitions. Its fields are its options, checked when the daemon starts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    acts_outside: ClassVar[bool] = False
+    """Whether handling a delivery changes something outside this machine: then a replay leaves the handler out."""
 
     @abstractmethod
     async def handle(self, delivery: Delivery) -> Outcome:

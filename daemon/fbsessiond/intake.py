@@ -78,7 +78,8 @@ class Intake:
     async def _understand(self, message: Message, batch: Batch, learned: dict[SessionKey, Document]) -> list[Draft]:
         """Make an entry, or several, of a message. What is learned here counts for the rest of the batch."""
         drafts: list[Draft] = []
-        for notification in read(message):
+        notifications = read(message)
+        for notification in notifications:
             known: Document | None = None
             if isinstance(notification, SessionNotification) and notification.session_id is not None:
                 key = (batch.agent, notification.session_id)
@@ -87,7 +88,8 @@ class Intake:
             if change.session is not None and change.document is not None:
                 learned[batch.agent, change.session] = change.document
             wanted = self._wanted(change, batch.origin)
-            drafts.append(Draft(message, change, _kept_document(change, notification), wanted))
+            is_alone = len(notifications) == 1
+            drafts.append(Draft(message, change, _kept_document(change, notification, is_alone=is_alone), wanted))
         return drafts
 
     async def _known_document(self, key: SessionKey) -> Document | None:
@@ -109,10 +111,8 @@ class Intake:
         return [Wanted(route.name, now) for route in self._routes if route.wants(change.before, change.after, origin)]
 
 
-def _kept_document(change: Change, notification: AnyNotification) -> bytes | None:
-    """Return the merged document, where it is more than the notification says itself."""
-    if change.document is None or (
-        isinstance(notification, SessionNotification) and change.document is notification.document
-    ):
-        return None
-    return msgspec.json.encode(change.document)
+def _kept_document(change: Change, notification: AnyNotification, *, is_alone: bool) -> bytes | None:
+    """Return the merged document, where the message doesn't say all of it, or says more than one thing."""
+    document = change.document
+    own = notification.document if isinstance(notification, SessionNotification) else None
+    return None if document is None or (is_alone and document is own) else msgspec.json.encode(document)

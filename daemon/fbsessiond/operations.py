@@ -5,11 +5,21 @@ or in the session itself, or never. So each operation says here what it needs, h
 the session back can tell that it already happened.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self, TypeAlias
 
-from fbsessiond.notification import AnyNotification, Document, LoggedMessage, MessagesNotification, SessionNotification
+from pydantic import TypeAdapter, ValidationError
+
+from fbsessiond.notification import (
+    AnyNotification,
+    Document,
+    LoggedMessage,
+    MessagesNotification,
+    SessionId,
+    SessionNotification,
+)
 from fbsessiond.session import TERMINAL_STATES, Session
 
 Parameters: TypeAlias = Mapping[str, Any]
@@ -18,10 +28,12 @@ Parameters: TypeAlias = Mapping[str, Any]
 DEFAULT_DISPOSITION_KEY: Final = "DISP_KEY"
 """The key of the user data under which a disposition is kept, unless the site configured another one."""
 
+_SESSION_ID = TypeAdapter[str](SessionId)
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation on one session, as a handler asks for it. Its parameters are checked when it is made."""
+    """One operation on one session, as a handler asks for it. It is checked when it is made."""
 
     name: str
     session: str
@@ -29,10 +41,30 @@ class Operation:
     parameters: Parameters = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
+        self.check()
+
+    @classmethod
+    def unchecked(cls, name: str, session: str, parameters: Parameters) -> Self:
+        """Return one that was written down; where another version did that, this one may not know it."""
+        operation = object.__new__(cls)
+        for field_name, value in (("name", name), ("session", session), ("parameters", parameters)):
+            object.__setattr__(operation, field_name, value)
+        return operation
+
+    def check(self) -> None:
+        """Raise `ValueError` for an operation that there isn't, or that couldn't be written down or sent."""
         kind = OPERATIONS.get(self.name)
         if kind is None:
             raise ValueError(f"there is no operation {self.name!r}; there are {', '.join(OPERATIONS)}")
+        try:
+            _SESSION_ID.validate_python(self.session)
+        except ValidationError:
+            raise ValueError(f"{self.name} needs a session's id, not {self.session!r}") from None
         kind.check(self.parameters)
+        try:
+            json.dumps(self.body, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.name} has a parameter that JSON has no words for: {error}") from error
 
     @property
     def kind(self) -> "OperationKind":

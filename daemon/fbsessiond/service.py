@@ -75,7 +75,7 @@ async def running_handlers(routes: Sequence[Route]) -> AsyncGenerator[None, None
         for route in routes:
             try:
                 await stack.enter_async_context(route.handler.running())
-            except OSError as error:
+            except (OSError, ConfigurationError) as error:
                 raise ConfigurationError(f"handlers.{route.name}: can't start: {error}") from error
         yield
 
@@ -103,7 +103,7 @@ async def run_daemon(configuration: Configuration, clock: Clock, chance: Chance)
         log.info("daemon.started", agent=gws.agent_name, handlers=[route.name for route in routes])
         if settings.http.listen and "listen" in settings.http.model_fields_set:
             log.warning("http.not_served", listen=settings.http.listen, because="this version serves no HTTP")
-        housekeeping = _keep_house(journal, pipeline.intake, settings.journal, clock)
+        housekeeping = keep_house(journal, pipeline.intake, settings.journal, clock)
         await until_first(stopped.wait(), pipeline.take_all(source), pipeline.dispatch.run(), housekeeping)
     log.info("daemon.stopped")
 
@@ -184,11 +184,12 @@ def _stop_signals() -> Generator[asyncio.Event, None, None]:
             loop.remove_signal_handler(number)
 
 
-async def _keep_house(journal: Journal, intake: Intake, settings: JournalSettings, clock: Clock) -> None:
-    """Do what a person asked for in the journal, and forget what is too old, in small bites."""
-    for round_number in itertools.count():
+async def keep_house(journal: Journal, intake: Intake, settings: JournalSettings, clock: Clock) -> None:
+    """Do what a person asked for in the journal, and forget what is too old, in small bites, until cancelled."""
+    rounds = itertools.cycle(range(PRUNE_EVERY))
+    while True:
         await intake.retry_quarantined()
-        if round_number % PRUNE_EVERY == 0:
+        if next(rounds) == 0:
             while forgotten := await journal.prune(clock.now() - settings.retain, settings.retain_bytes):
                 log.info("journal.pruned", entries=forgotten)
                 await asyncio.sleep(0)

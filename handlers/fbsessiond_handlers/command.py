@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, PrivateAttr
 
@@ -49,6 +49,8 @@ class Command(Handler):
 
     Exit status 0 is done; anything else, 75 ("try again") among it, is a failed attempt.
     """
+
+    acts_outside: ClassVar[bool] = True
 
     argv: Annotated[list[_Text], Field(min_length=1), AfterValidator(_to_be_found)]
     """The program, and its arguments."""

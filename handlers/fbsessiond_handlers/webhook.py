@@ -22,7 +22,7 @@ from http import HTTPStatus
 from io import BytesIO
 from ipaddress import ip_address
 from socket import socket
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 import aiohttp
 import structlog
@@ -76,6 +76,8 @@ def _without_credentials(url: AnyHttpUrl) -> AnyHttpUrl:
 
 class Webhook(Handler):
     """Post each transition to an address."""
+
+    acts_outside: ClassVar[bool] = True
 
     url: Annotated[AnyHttpUrl, AfterValidator(_without_credentials)]
     secrets: Annotated[list[Secret], Field(min_length=1, max_length=10)]

@@ -322,7 +322,7 @@ def test_above() -> None:
 def test_dotted() -> None:
     """A key is written as TOML writes it, in quotes where it needs them; places in lists too."""
     assert dotted(("handlers", "wrap-up", "on", 1, "to")) == "handlers.wrap-up.on.1.to"
-    assert dotted(("a b", "", "é", 'a"b\nc\x1b')) == '"a b"."".\"é\"."a\\"b\\nc\\u001b"'
+    assert dotted(("a b", "", "é", 'a"b\nc\x1b')) == '"a b".""."é"."a\\"b\\nc\\u001b"'
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def trouble(path: Path) -> str:
 )
 @pytest.mark.parametrize("is_packed", [False, True])
 def test_forms(write: Callable[[str, str | bytes], Path], name: str, text: str, is_packed: bool) -> None:
-    """A file is JSON, several JSON texts, arrays, or JSON Lines; plain or gzip, of any system, with or without wrapper."""
+    """A file is JSON, several JSON texts, arrays or JSON Lines; plain or packed, of any system; wrapped or not."""
     content = gzip.compress(text.encode()) if is_packed else text
     assert numbers(write(f"{name}.gz" if is_packed else name, content)) == ([1, 2] if "2}" in text else [1])
 

@@ -273,6 +273,15 @@ async def test_within_one_message(intake: Intake, reader: Reader) -> None:
     assert [entry.session for entry in reader.entries()] == ["S1", "S2", "S1"]
 
 
+async def test_one_session_twice_in_one_message(intake: Intake, reader: Reader) -> None:
+    """A message that shows one session twice is two entries, each with the session as it was at that point."""
+    parts = [{"id": "S1", "state": "Invited"}, {"id": "S1", "state": "Chatting"}]
+    data = {"messageType": "FacebooksessionStateChangeMessage", "facebooksessions": parts}
+    message = open_envelope(json.dumps({"channel": CHANNEL, "data": data}).encode())
+    await intake.take(Batch("a1", Origin.LIVE, EPOCH, (message,)))
+    assert [document_of(entry)["state"] for entry in reader.entries()] == ["Invited", "Chatting"]
+
+
 async def test_kept_document(intake: Intake, reader: Reader) -> None:
     """The merged document is kept only where the notification doesn't say it all itself."""
     await intake.take(batch(message("S1", "Invited", comment="kept"), message("S1", "Chatting")))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fbsessiond.logs import configure_logs, printable, printable_json
 from fbsessiond.testing import EPOCH
+from terminals import shown_on_terminal
 
 HOSTILE = "a\nb\r\t\x1b[2J\x07\x7f\x9b1m\u2028\u202e\u2066\u200d\ud83d\U000e0001 é 漢字 🙂 [red]x[/red] \\"
 """Line breaks, ANSI, C1 controls, bidi overrides, half a character, a tag character; and what is fine."""
@@ -56,17 +57,14 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]
     return lambda: [json.loads(line) for line in pipe.getvalue().split("\n")[:-1]]
 
 
-def log_on_terminal(monkeypatch: pytest.MonkeyPatch, write: Callable[[], None]) -> str:
+def logged_on_terminal(write: Callable[[], None]) -> str:
     """Return what is shown on a terminal while something is logged."""
-    ours, theirs = os.openpty()
-    with open(theirs, "w", encoding="utf-8") as terminal:  # noqa: PTH123  a descriptor, no path
-        monkeypatch.setattr(sys, "stderr", terminal)
+
+    def configure_and_write() -> None:
         configure_logs(FixedClock())
         write()
-        terminal.flush()
-        shown = os.read(ours, 65_536).decode()
-    os.close(ours)
-    return shown
+
+    return shown_on_terminal("stderr", configure_and_write)
 
 
 def test_json_on_a_pipe(lines: Callable[[], list[dict[str, Any]]]) -> None:
@@ -105,16 +103,16 @@ def test_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pipe.getvalue().removesuffix("\n").split("\n")
     assert (ours + theirs).isprintable()
     assert (json.loads(ours)["text"], json.loads(ours)["inside"]) == (HOSTILE, {"list": [HOSTILE]})
-    shown = log_on_terminal(monkeypatch, lambda: log.info(HOSTILE, text=HOSTILE, inside=[HOSTILE]))
+    shown = logged_on_terminal(lambda: log.info(HOSTILE, text=HOSTILE, inside=[HOSTILE]))
     assert shown.count("\n") == 1
     assert "\x1b[2J" not in shown
     assert not {"\x07", "\x7f", "\x9b", "\u2028", "\u202e", "\u2066"} & set(shown)
     assert "é 漢字 🙂 [red]x[/red]" in shown
 
 
-def test_text_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_on_a_terminal() -> None:
     """On a terminal an event is a line of coloured text."""
-    shown = log_on_terminal(monkeypatch, lambda: log.info("session.transition", session="S1", seq=3))
+    shown = logged_on_terminal(lambda: log.info("session.transition", session="S1", seq=3))
     assert shown.endswith("\n")
     assert "\x1b[" in shown
     for part in ("2026-01-01T00:00:00.000+00:00", "info", "session.transition", "session", "S1"):
@@ -168,18 +166,18 @@ def test_exceptions(lines: Callable[[], list[dict[str, Any]]]) -> None:
         assert "Vitaliy" not in line["exception"].replace('fail("Vitaliy")', "")
 
 
-def test_exceptions_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exceptions_on_a_terminal() -> None:
     """On a terminal its lines follow the event, set apart from those of others, without local variables either."""
-    shown = log_on_terminal(monkeypatch, log_failures).replace("\r", "").split("\n")
+    shown = logged_on_terminal(log_failures).split("\n")
     assert len([line for line in shown if line and not line.startswith("  ")]) == 2
     assert shown.count("  LookupError: 13") == 2
     assert not any("Vitaliy" in line for line in shown if 'fail("Vitaliy")' not in line)
 
 
-def test_forged_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forged_exception() -> None:
     """An error's text can't pass for an event of its own."""
     error = ValueError("bad\n2026-01-01 [info] all is well\x1b[1A")
-    shown = log_on_terminal(monkeypatch, lambda: log.error("failed", exc_info=error))
+    shown = logged_on_terminal(lambda: log.error("failed", exc_info=error))
     assert "  2026-01-01 [info] all is well" in shown
     assert "\n2026" not in shown
     assert "\x1b[1A" not in shown

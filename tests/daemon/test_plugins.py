@@ -157,9 +157,10 @@ def test_mistakes_in_a_file(folder: Path, text: str, words: str) -> None:
 
 
 def test_failed_import_leaves_nothing(folder: Path) -> None:
-    """A file whose import failed is imported anew the next time."""
+    """A file whose import failed leaves no half of a module behind, and is imported anew the next time."""
     path = write(folder / "mine.py", "raise RuntimeError('not yet')")
     assert "not yet" in refusal("mine", folder)
+    assert not any(name.endswith(".mine") for name in sys.modules)
     path.write_text(HANDLER.format(name="Mine"))
     assert find_handler("mine", folder).__name__ == "Mine"
 

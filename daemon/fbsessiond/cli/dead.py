@@ -1,6 +1,8 @@
-"""`fbsessiond dead`: deliveries that used up their attempts, or were rejected."""
+"""`fbsessiond dead`: deliveries that failed for good or were rejected, and follow-ups that are parked or failed."""
 
-from typing import Annotated, Any
+import heapq
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import typer
@@ -9,7 +11,7 @@ from fbsessiond.cli.options import AsJson, Config, JournalUrl, Reveal, reading
 from fbsessiond.cli.printing import cell, iso, new_table, print_json, print_line, print_table
 from fbsessiond.clock import SystemClock
 from fbsessiond.journal.interface import Reader
-from fbsessiond.journal.records import DeliveryRecord
+from fbsessiond.journal.records import DeliveryRecord, Entry, FollowUpRecord
 from fbsessiond.privacy import scrub
 
 app = typer.Typer(
@@ -22,14 +24,17 @@ COLUMNS = ("delivery", "session", "after", "attempts", "at", "reason")
 
 LARGEST_SEQ = 2**63 - 1
 
-Id = Annotated[str, typer.Argument(metavar="DELIVERY", help="As `dead list` shows it, e.g. 42/audit.")]
+DeadLetter: TypeAlias = DeliveryRecord | FollowUpRecord
+"""A delivery that failed for good or was rejected; a follow-up that is parked or failed."""
+
+Id = Annotated[str, typer.Argument(metavar="DELIVERY", help="As `dead list` shows it, e.g. 42/audit or 42/wrap-up/1.")]
 
 
 @app.command(name="list", epilog="Example: fbsessiond dead list --journal sqlite:journal.db")
 def list_(config: Config = None, journal: JournalUrl = None, as_json: AsJson = False, reveal: Reveal = False) -> None:
     """List the dead letters with their reasons."""
     with reading(journal, config) as reader:
-        records = (to_record(dead, reader, reveal=reveal) for dead in reader.dead())
+        records = (to_record(dead, reader, reveal=reveal) for dead in _all(reader))
         if as_json:
             for record in records:
                 print_json(record)
@@ -65,7 +70,7 @@ def retry(delivery: Id, config: Config = None, journal: JournalUrl = None) -> No
     """
     with reading(journal, config) as reader:
         dead = _find(reader, delivery)
-        if dead is None or not reader.retry_dead(dead, SystemClock().now()):
+        if dead is None or not _retry(reader, dead):
             raise _not_there(delivery)
     print_line(f"{delivery} is tried again within a second if the daemon runs, else when it starts.")
 
@@ -80,30 +85,39 @@ def drop(
     """Withdraw a dead letter for good."""
     with reading(journal, config) as reader:
         dead = _find(reader, delivery)
-        if dead is None or not reader.drop_dead(dead, f"dropped: {reason}", SystemClock().now()):
+        if dead is None or not _drop(reader, dead, f"dropped: {reason}"):
             raise _not_there(delivery)
     print_line(f"{delivery} is withdrawn.")
 
 
-def to_record(dead: DeliveryRecord, reader: Reader, *, reveal: bool) -> dict[str, Any]:
+def to_record(dead: DeadLetter, reader: Reader, *, reveal: bool) -> dict[str, Any]:
     """Return a dead letter as a line of JSON shows it; a customer's values in its reason stand there as tokens."""
-    reason = dead.because or ""
+    entry = next(reader.entries(after_seq=dead.seq - 1), None)
+    if entry is not None and entry.seq != dead.seq:  # forgotten just now
+        entry = None
+    reason = _reason(dead)
     if not reveal:
-        reason = _without_customer_data(reason, dead.seq, reader)
+        reason = _without_customer_data(reason, entry, reader)
     return {
-        "delivery": f"{dead.seq}/{dead.handler}",
+        "delivery": dead.id,
         "handler": dead.handler,
         "session": dead.session,
-        "after": dead.after,
+        "after": None if entry is None else entry.after,
         "attempts": dead.attempts,
         "reason": reason.replace("\n", ": "),
         "at": iso(dead.at),
     }
 
 
-def _without_customer_data(reason: str, seq: int, reader: Reader) -> str:
-    entry = next(reader.entries(after_seq=seq - 1), None)
-    if entry is None or entry.seq != seq:  # forgotten just now: whose values stand in the text can't be known any more
+def _reason(dead: DeadLetter) -> str:
+    """Say why on the first line, as far as that can hold no customer data, and the rest on the next ones."""
+    if isinstance(dead, DeliveryRecord):
+        return dead.because or ""
+    return f"{dead.operation.name} {dead.progress.state}\n{dead.progress.because}"
+
+
+def _without_customer_data(reason: str, entry: Entry | None, reader: Reader) -> str:
+    if entry is None:  # whose values stand in the text can't be known any more
         return reason.partition("\n")[0]
     for text in (entry.notification, entry.document):
         if text is not None:
@@ -111,10 +125,29 @@ def _without_customer_data(reason: str, seq: int, reader: Reader) -> str:
     return reason
 
 
-def _find(reader: Reader, delivery: str) -> DeliveryRecord | None:
+def _all(reader: Reader, seq: int | None = None) -> Iterator[DeadLetter]:
+    """Yield deliveries and follow-ups in the order of their entries."""
+    return heapq.merge(reader.dead(seq=seq), reader.stuck_follow_ups(seq=seq), key=lambda dead: dead.seq)
+
+
+def _find(reader: Reader, delivery: str) -> DeadLetter | None:
     digits, _, handler = delivery.partition("/")
     seq = int(digits) if digits.isdecimal() else 0
-    return next(reader.dead(seq=seq, handler=handler), None) if handler and seq <= LARGEST_SEQ else None
+    if not handler or seq > LARGEST_SEQ:
+        return None
+    return next((dead for dead in _all(reader, seq) if dead.id == f"{seq}/{handler}"), None)
+
+
+def _retry(reader: Reader, dead: DeadLetter) -> bool:
+    now = SystemClock().now()
+    return reader.retry_dead(dead, now) if isinstance(dead, DeliveryRecord) else reader.retry_follow_up(dead, now)
+
+
+def _drop(reader: Reader, dead: DeadLetter, reason: str) -> bool:
+    now = SystemClock().now()
+    if isinstance(dead, DeliveryRecord):
+        return reader.drop_dead(dead, reason, now)
+    return reader.drop_follow_up(dead, reason, now)
 
 
 def _not_there(delivery: str) -> typer.BadParameter:

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -22,8 +23,9 @@ from fbsessiond.fixtures import Fixture, UnreadableFile, find_files, read_file
 from fbsessiond.journal.engines import IN_MEMORY, open_journal
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Quarantined
-from fbsessiond.logs import configure_logs
+from fbsessiond.logs import configure_logs, printable
 from fbsessiond.replaying import replay_fixtures
+from fbsessiond.route import Route
 from fbsessiond.transition import Kind
 
 EPILOG = """Examples:
@@ -58,17 +60,19 @@ def replay(
         typer.Option(min=0.001, help="N times as fast as they were received; by default at once.", show_default=False),
     ] = None,
     journal: Annotated[str, typer.Option(metavar="URL", help="Keep the journal here.")] = IN_MEMORY,
+    act: Annotated[bool, typer.Option("--act", help="Run handlers that act outside this machine, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Replay notifications through the handlers, offline.
 
-    Nothing is sent to GWS. Files hold JSON, JSON Lines or arrays, plain or gzip, with or without the wrapper
+    Nothing is sent to GWS: what handlers ask for is captured. Handlers that act outside, such as webhook and command,
+    are left out. Files hold JSON, JSON Lines or arrays, plain or gzip, with or without the wrapper
     {"channel": …, "data": …}.
     """
     clock = SystemClock()
     configure_logs(clock)
     configuration = load(config) if config else Configuration(Settings.model_validate(WITHOUT_CONFIGURATION), None, "")
-    routes = configuration.routes()
+    routes = [route for route in configuration.routes() if act or not _is_left_out(route)]
     unreadable: list[UnreadableFile] = []
     opened = open_journal(journal, Path(), clock.now())
     try:
@@ -83,6 +87,13 @@ def replay(
         opened.close()
     if troubles:
         raise typer.Exit(1)
+
+
+def _is_left_out(route: Route) -> bool:
+    if route.handler.acts_outside:
+        name = printable(route.name)
+        sys.stderr.write(f"fbsessiond: {name} is left out: it acts outside this machine; --act runs it\n")
+    return route.handler.acts_outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +131,10 @@ def _show(look: Reader, start: _Start, handlers: Sequence[str], unreadable: Sequ
         print_table(table)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "none"
     print_line(f"{kinds.total()} notifications: {counts}")
+    captured = Counter(one.operation.name for one in look.follow_ups() if one.seq > start.seq)
+    if captured:
+        counts = ", ".join(f"{count} {name}" for name, count in captured.items())
+        print_line(f"{captured.total()} follow-ups captured: {counts}")
     return _show_troubles(look, start, deliveries, unreadable)
 
 
@@ -148,8 +163,7 @@ def _show_json(look: Reader, start: _Start, handlers: Sequence[str], unreadable:
     for entry in look.entries(after_seq=start.seq):
         records = deliveries.get(entry.seq, [])
         troubles += sum(record.state is DeliveryState.DEAD for record in records)
-        outcomes = [{"handler": record.handler, "state": record.state.value} for record in records]
-        print_json({**entry_record(entry, key), "deliveries": outcomes})
+        print_json({**entry_record(entry, key), "deliveries": [_outcome(record, look) for record in records]})
     for quarantined in _quarantined(look, start):
         troubles += 1
         print_json(quarantine_record(quarantined))
@@ -157,6 +171,13 @@ def _show_json(look: Reader, start: _Start, handlers: Sequence[str], unreadable:
         troubles += 1
         print_json({"path": _name(problem.path), "problem": problem.problem})
     return troubles
+
+
+def _outcome(record: DeliveryRecord, look: Reader) -> dict[str, Any]:
+    """Return what became of a delivery, and what its handler asked for."""
+    asked = (one for one in look.follow_ups(seq=record.seq) if one.handler == record.handler)
+    follow_ups = [{"operation": one.operation.name, "state": one.progress.state.value} for one in asked]
+    return {"handler": record.handler, "state": record.state.value, "follow_ups": follow_ups}
 
 
 def _name(path: Path) -> str:

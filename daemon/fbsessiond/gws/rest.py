@@ -19,6 +19,9 @@ from fbsessiond.operations import Operation
 REQUEST_SECONDS = 20.0
 """How long a request may take, its answer read."""
 
+CONNECT_SECONDS = 10.0
+"""How long a connection may take to be there, the wait for a free one included; until then nothing was sent."""
+
 BODY_BYTES = 8 * 1024 * 1024
 """The longest answer that is read: a thousand sessions of the documented sample's size."""
 
@@ -31,6 +34,8 @@ class Rest:
         self._base = f"{url.rstrip('/')}/api/v2"
         self._access = access
         self._signing_in = asyncio.Lock()
+        self._sign_ins = 0
+        self._is_refused = False
 
     async def sessions(self) -> list[Document] | None:
         """Return the agent's sessions; None where the answer doesn't say, which isn't the same as none.
@@ -70,28 +75,51 @@ class Rest:
 
     async def _exchange(self, method: str, path: str, body: Document | None = None) -> Answer:
         """Send a request; sign in, or fetch the CSRF token, and send it once more, where that is what it lacks."""
+        before = self._sign_ins
         answer = await self._send(method, path, body)
         if answer.is_not_signed_in or answer.is_without_csrf_token:
-            await self._sign_in(afresh=answer.is_not_signed_in)
+            await self._sign_in(before, afresh=answer.is_not_signed_in)
             answer = await self._send(method, path, body)
             if answer.is_not_signed_in:
-                raise RefusedError("GWS refuses the credentials; correct them, they aren't tried again by themselves")
+                raise self._refusal()
             if answer.is_without_csrf_token:
                 raise NotPerformed("GWS refuses the CSRF token that it just gave", again=False)
         return answer
 
-    async def _sign_in(self, *, afresh: bool) -> None:
-        """Ask who the agent is: that sets the cookies, and brings the CSRF token [GWS 8.5.2, CSRF protection]."""
+    async def _sign_in(self, before: int, *, afresh: bool) -> None:
+        """Ask who the agent is: that sets the cookies, and brings the CSRF token [GWS 8.5.2, CSRF protection].
+
+        Requests that fail together share one sign-in: none is made where there was one since `before`.
+        """
         async with self._signing_in:
+            if self._is_refused:
+                raise self._refusal()
+            if self._sign_ins != before:
+                return
             if afresh:
                 self._access.forget()
-            answer = await self._send("GET", "/me")
+            try:
+                answer = await self._send("GET", "/me")
+            except GwsError as error:
+                raise NotPerformed(f"not signed in, and the fresh sign-in failed: {error}", again=True) from error
             if answer.is_not_signed_in:
-                raise RefusedError("GWS refuses the credentials; correct them, they aren't tried again by themselves")
+                raise self._refusal()
+            self._sign_ins += 1
+
+    def _refusal(self) -> RefusedError:
+        """Note that the credentials are refused, so that nothing is sent with them any more."""
+        self._is_refused = True
+        return RefusedError("GWS refuses the credentials; correct them, they aren't tried again by themselves")
 
     async def _send(self, method: str, path: str, body: Document | None = None) -> Answer:
         """Send one request and read its answer. Raises `NotPerformed` where it never got there, else `InDoubt`."""
-        arguments: dict[str, Any] = {"headers": self._access.headers(method), "allow_redirects": False}
+        if self._is_refused:
+            raise self._refusal()
+        arguments: dict[str, Any] = {
+            "headers": self._access.headers(method),
+            "allow_redirects": False,
+            "timeout": aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
+        }
         if body is not None:
             arguments["json"] = body
         try:
@@ -100,6 +128,8 @@ class Rest:
                     return read_answer(response.status, await _read(response))
         except aiohttp.ClientConnectorError as error:
             raise NotPerformed(f"no connection: {error}", again=True) from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise NotPerformed(f"no connection within {CONNECT_SECONDS:g} s", again=True) from error
         except TimeoutError as error:
             raise InDoubt(f"no answer within {REQUEST_SECONDS:g} s") from error
         except aiohttp.ClientError as error:

@@ -133,6 +133,11 @@ class DeliveryRecord:
     at: datetime
     """When it is due; or, once settled, when that was."""
 
+    @property
+    def id(self) -> str:
+        """`42/audit`."""
+        return f"{self.seq}/{self.handler}"
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -183,6 +188,16 @@ class FollowUpRecord:
     is_running: bool
     at: datetime
     """When it was asked for, or last changed."""
+
+    @property
+    def session(self) -> str:
+        """The session on which it acts."""
+        return self.operation.session
+
+    @property
+    def attempts(self) -> int:
+        """How often it was sent, or tried to."""
+        return self.progress.attempts
 
     @property
     def id(self) -> str:

@@ -8,14 +8,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import structlog
 
-pytest.register_assert_rewrite("cli_parts")
-
-import structlog  # noqa: E402  pytest rewrites the parts' asserts before they are imported
-from cli_parts import CANARY, FAILING_HANDLER, Command, Ran, misfit, notification, write_lines  # noqa: E402
-
-from fbsessiond import environment  # noqa: E402
-from fbsessiond.cli import main  # noqa: E402
+from cli_parts import CANARY, CONFIGURATION, FAILING_HANDLER, Command, Ran, misfit, notification, write_lines
+from fbsessiond import environment
+from fbsessiond.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -57,9 +54,7 @@ def _replayed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("replayed")
     (folder / "handlers.d").mkdir()
     (folder / "handlers.d" / "fragile.py").write_text(FAILING_HANDLER)
-    (folder / "fbsessiond.toml").write_text(
-        'state_directory = "."\n[journal]\nurl = "sqlite:journal.db"\n[handlers.log]\n[handlers.fragile]\n[handlers.audit]\n'
-    )
+    (folder / "fbsessiond.toml").write_text(CONFIGURATION)
     write_lines(
         folder / "messages.jsonl",
         notification("Invited", userData={"FirstName": CANARY, "n": 4711471147}),

@@ -3,9 +3,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cli_parts import Command
 from typer.main import get_command
 
+from cli_parts import Command
 from fbsessiond.cli.application import app
 
 

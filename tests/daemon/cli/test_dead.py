@@ -2,12 +2,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cli_parts import CANARY, HOSTILE, SESSION, Command, notification, write_lines
 
+from cli_parts import CANARY, HOSTILE, SESSION, Command, notification, write_lines
+from daemon.journal.suite.follow_ups import PARKED, ask, comment, end
 from fbsessiond.cli.dead import to_record
-from fbsessiond.journal.engines import open_reader
+from fbsessiond.journal.engines import open_journal, open_reader
 from fbsessiond.journal.records import DeliveryRecord, DeliveryState
 from fbsessiond.testing import EPOCH
+from journal_parts import NOW, append, draft, kill
 
 FIELDS = ["delivery", "handler", "session", "after", "attempts", "reason", "at"]
 
@@ -113,6 +115,60 @@ def test_unknown(fbsessiond: Command, journal: str, verb: str, delivery: str) ->
     assert ran.out == ""
 
 
+@pytest.fixture
+async def parked(tmp_path: Path) -> str:
+    """The address of a journal in which follow-ups are parked, with a customer's name in the reason."""
+    journal = open_journal("sqlite:parked.db", tmp_path, NOW)
+    await append(journal, draft("S0", "LeftChat", "wrap-up"))
+    await kill(journal, "wrap-up")
+    for session in ("S1", "S2"):
+        await ask(journal, comment(1, session), comment(2, session), session=session)
+    await end(journal, replace(PARKED, because=f"in doubt: {CANARY}"))
+    journal.close()
+    return f"sqlite:{tmp_path}/parked.db"
+
+
+def progresses(journal: str) -> list[tuple[str, str]]:
+    """Return what became of the follow-ups."""
+    reader = open_reader(journal, Path())
+    found = [(one.id, one.progress.state.value) for one in reader.follow_ups()]
+    reader.close()
+    return found
+
+
+def test_follow_ups(fbsessiond: Command, parked: str) -> None:
+    """A follow-up that is parked or failed is a dead letter, too, in the order of its entry."""
+    ran = fbsessiond("dead", "list", "--json", "--reveal", "--journal", parked)
+    assert [one["delivery"] for one in ran.records] == ["1/wrap-up", "2/wrap-up/1", "3/wrap-up/1"]
+    assert list(ran.records[1]) == FIELDS
+    assert ran.records[1] == {
+        "delivery": "2/wrap-up/1",
+        "handler": "wrap-up",
+        "session": "S1",
+        "after": "LeftChat",
+        "attempts": 1,
+        "reason": f"AddComment parked: in doubt: {CANARY}",
+        "at": "2026-01-01T00:00:00.000000Z",
+    }
+    assert fbsessiond("dead", "show", "2/wrap-up/1", "--journal", parked).lines[0] == "delivery  2/wrap-up/1"
+
+
+def test_retry_follow_up(fbsessiond: Command, parked: str) -> None:
+    """One that is to be tried again is intended anew, with the steps after it."""
+    ran = fbsessiond("dead", "retry", "2/wrap-up/1", "--journal", parked)
+    assert (ran.status, ran.lines[0].partition(" ")[0]) == (0, "2/wrap-up/1")
+    assert progresses(parked)[:2] == [("2/wrap-up/1", "intended"), ("2/wrap-up/2", "intended")]
+    assert fbsessiond("dead", "retry", "2/wrap-up/1", "--journal", parked).status == 2
+
+
+def test_drop_follow_up(fbsessiond: Command, parked: str) -> None:
+    """One that is dropped is withdrawn for good."""
+    ran = fbsessiond("dead", "drop", "2/wrap-up/1", "--reason", "no use", "--journal", parked)
+    assert (ran.status, ran.lines) == (0, ["2/wrap-up/1 is withdrawn."])
+    assert progresses(parked)[:2] == [("2/wrap-up/1", "withdrawn"), ("2/wrap-up/2", "withdrawn")]
+    assert fbsessiond("dead", "drop", "2/wrap-up/1", "--reason", "again", "--journal", parked).status == 2
+
+
 def test_hostile(fbsessiond: Command, configuration: Path, tmp_path: Path) -> None:
     """Nothing in a reason or a session breaks a line, forges one or moves a terminal's cursor."""
     path = write_lines(tmp_path / "hostile.jsonl", notification("Chatting", comment=HOSTILE, unknownKey=HOSTILE))
@@ -130,5 +186,6 @@ def test_forgotten_entry(journal: str) -> None:
     dead = DeliveryRecord(99, "log", "a", SESSION, None, DeliveryState.DEAD, 1, f"LookupError\n{CANARY}", EPOCH)
     assert to_record(dead, reader, reveal=False)["reason"] == "LookupError"
     assert to_record(replace(dead, seq=4), reader, reveal=False)["reason"].startswith("LookupError: [")
+    assert to_record(replace(dead, seq=1), reader, reveal=False)["after"] == "Invited"
     assert to_record(replace(dead, seq=4, because=None), reader, reveal=False)["reason"] == ""
     reader.close()

@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from cli_parts import CANARY, FIXTURES, HOSTILE, SESSION, Command, notification, write_lines
 
 FIELDS = ["seq", "received_at", "origin", "agent", "channel", "session", "kind", "before", "after", "notification"]

@@ -3,7 +3,6 @@ from dataclasses import fields
 from pathlib import Path
 
 from cli_parts import Command
-
 from fbsessiond.journal.records import Statistics
 
 FIELDS = [field.name for field in fields(Statistics)]

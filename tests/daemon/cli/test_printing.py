@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 import typer
-from cli_parts import HOSTILE
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli_parts import HOSTILE
 from fbsessiond.cli.printing import cell, flush, iso, new_table, print_json, print_line, print_table, progress
 from fbsessiond.errors import DiskError
+from terminals import shown_on_terminal
 
 
 def printed(write: Callable[[], None]) -> str:
@@ -26,20 +27,6 @@ def printed(write: Callable[[], None]) -> str:
         monkeypatch.setattr(sys, "stdout", pipe)
         write()
     return pipe.getvalue()
-
-
-def shown_on_terminal(monkeypatch: pytest.MonkeyPatch, stream: str, write: Callable[[], None]) -> str:
-    """Return what a terminal of 40 columns is sent."""
-    monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setenv("TERM", "xterm")
-    ours, theirs = os.openpty()
-    with open(theirs, "w", encoding="utf-8") as terminal:  # noqa: PTH123  a descriptor, no path
-        monkeypatch.setattr(sys, stream, terminal)
-        write()
-        terminal.flush()
-        shown = os.read(ours, 65_536).decode()
-    os.close(ours)
-    return shown.replace("\r\n", "\n")
 
 
 def test_json() -> None:
@@ -85,9 +72,9 @@ def test_table_of_anything(text: str) -> None:
     assert all(line.isprintable() for line in lines)
 
 
-def test_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_on_a_terminal() -> None:
     """On a terminal a table is as wide as that, long values folded, with a style; nothing in it moves the cursor."""
-    shown = shown_on_terminal(monkeypatch, "stdout", lambda: print_table(make_table((1, "x" * 60), (2, HOSTILE))))
+    shown = shown_on_terminal("stdout", lambda: print_table(make_table((1, "x" * 60), (2, HOSTILE))))
     assert "\x1b[1mSEQ" in shown
     assert f"1    {'x' * 35}\n     {'x' * 25}" in shown
     assert "[red]x[/red]" in shown
@@ -123,14 +110,14 @@ def test_progress_on_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pipe.getvalue() == ""
 
 
-def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_on_a_terminal() -> None:
     """On a terminal a bar shows how much is done of how much, on standard error, and goes when all is."""
 
     def work() -> None:
         with progress("replaying") as report:
             report(1, 2)
 
-    shown = shown_on_terminal(monkeypatch, "stderr", work)
+    shown = shown_on_terminal("stderr", work)
     assert "replaying" in shown
     assert "1/2" in shown
     assert shown.endswith("\x1b[2K")
@@ -148,7 +135,7 @@ def closed_pipe() -> TextIOWrapper:
     """Return a pipe that nobody reads any more."""
     reading, writing = os.pipe()
     os.close(reading)
-    return open(writing, "w", encoding="utf-8")  # noqa: PTH123, SIM115  a descriptor, no path; its user closes it
+    return open(writing, "w", encoding="utf-8")  # noqa: PTH123  a descriptor, no path; its user closes it
 
 
 def test_reader_has_seen_enough() -> None:

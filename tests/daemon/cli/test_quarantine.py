@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from cli_parts import CANARY, HOSTILE, Command, misfit, write_lines
 
+from cli_parts import CANARY, HOSTILE, Command, misfit, write_lines
 from fbsessiond.cli.quarantine import to_record
 from fbsessiond.journal.engines import open_reader
 from fbsessiond.journal.records import Quarantined

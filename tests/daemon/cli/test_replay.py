@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from cli_parts import (
     CANARY,
+    FAILING_HANDLER,
     FIXTURES,
     HOSTILE,
-    SESSION,
     Command,
     Ran,
     misfit,
@@ -89,7 +90,7 @@ def test_json(fbsessiond: Command) -> None:
     ran = fbsessiond("replay", life("life.jsonl"), "--json", "--journal", "sqlite:j.db")
     assert ran.status == 0
     exported = fbsessiond("export", "--json", "--journal", "sqlite:j.db").records
-    deliveries = [{"handler": "log", "state": "delivered"}]
+    deliveries = [{"handler": "log", "state": "delivered", "follow_ups": []}]
     assert ran.records == [{**record, "deliveries": deliveries} for record in exported]
 
 
@@ -120,35 +121,28 @@ def test_documentation_as_printed(fbsessiond: Command) -> None:
     """The documentation's own sample isn't JSON: that is told with the place, and the next file is replayed."""
     ran = fbsessiond("replay", PRINTED, life("life.jsonl"))
     assert ran.status == 1
-    assert ran.lines == [
-        *TABLE,
-        f"unreadable: {PRINTED}: line 53, column 71: "
-        r"the line ends inside a text; JSON writes a line break there as '\n'",
-    ]
+    problem = r"the line ends inside a text; JSON writes a line break there as '\n'"
+    assert ran.lines == [*TABLE, f"unreadable: {PRINTED}: line 53, column 71: {problem}"]
     ran = fbsessiond("replay", PRINTED, "life.jsonl", "--json")
     assert ran.status == 1
     assert len(ran.records) == 5
     assert ran.records[-1] == {"path": str(PRINTED), "problem": ran.records[-1]["problem"]}
 
 
-def write_unreadable(name: str) -> None:
-    """Make a file that can't be read."""
-    packed = gzip.compress(json.dumps(LIFE).encode())
-    match name:
-        case "missing.json":
-            pass
-        case "folder":
-            Path(name).mkdir()
-        case "loop.json":
-            Path(name).symlink_to(name)
-        case "truncated.json.gz":
-            Path(name).write_bytes(packed[:-9])
-        case "latin.json":
-            Path(name).write_bytes('{"a": "é"}'.encode("latin-1"))
-        case "python.json":
-            Path(name).write_text("{'a': None}")
-        case "half.json":
-            Path(name).write_text('{"a": [1,')
+def make_unreadable(name: str) -> None:
+    """Make something that can't be read, or only in part; or nothing."""
+    contents = {
+        "truncated.json.gz": gzip.compress(json.dumps(LIFE).encode())[:-9],
+        "latin.json": '{"a": "é"}'.encode("latin-1"),
+        "python.json": b"{'a': None}",
+        "half.json": b'{"a": [1,',
+    }
+    if name in contents:
+        Path(name).write_bytes(contents[name])
+    elif name == "folder":
+        Path(name).mkdir()
+    elif name == "loop.json":
+        Path(name).symlink_to(name)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +159,7 @@ def write_unreadable(name: str) -> None:
 )
 def test_unreadable(fbsessiond: Command, name: str, words: str) -> None:
     """A file that can't be read is told, the next is replayed, and the exit status is 1."""
-    write_unreadable(name)
+    make_unreadable(name)
     ran = fbsessiond("replay", name, life("life.jsonl"))
     assert (ran.status, ran.lines[:-1]) == (1, TABLE)
     assert ran.lines[-1].startswith(f"unreadable: {name}: {words}")
@@ -182,7 +176,7 @@ def test_empty(fbsessiond: Command, name: str) -> None:
 def test_handlers(fbsessiond: Command, configuration: Path, tmp_path: Path) -> None:
     """The configuration's handlers run, each with its column; what one of them doesn't want is empty there."""
     configuration.write_text(
-        f'state_directory = "{tmp_path}/own"\n[handlers.log]\n[handlers.chats]\nuse = "audit"\non = {{ to = "Chatting" }}\n'
+        'state_directory = "own"\n[handlers.log]\n[handlers.chats]\nuse = "audit"\non = { to = "Chatting" }\n'
     )
     ran = fbsessiond("replay", life("life.jsonl"), "--config", configuration)
     assert ran.status == 0
@@ -212,7 +206,36 @@ def test_failing_handler(fbsessiond: Command, configuration: Path, tmp_path: Pat
     assert CANARY not in ran.out + ran.err
     ran = fbsessiond("replay", path, "--config", configuration, "--json")
     assert ran.status == 1
-    assert {"handler": "fragile", "state": "dead"} in ran.records[0]["deliveries"]
+    assert {"handler": "fragile", "state": "dead", "follow_ups": []} in ran.records[0]["deliveries"]
+
+
+def test_follow_ups(fbsessiond: Command, tmp_path: Path) -> None:
+    """What a handler asks for is captured, and never sent; nothing needs to be known of the platform for it."""
+    (tmp_path / "c.toml").write_text(
+        '[handlers.wrap-up]\nuse = "operations"\non = { to = "LeftChat" }\n'
+        'steps = [{ operation = "SetDisposition", disposition = "resolved" }, { operation = "Complete" }]\n'
+    )
+    ran = fbsessiond("replay", life("life.jsonl"), "--config", "c.toml")
+    assert (ran.status, ran.lines[-1]) == (0, "2 follow-ups captured: 1 SetDisposition, 1 Complete")
+    ran = fbsessiond("replay", "life.jsonl", "--config", "c.toml", "--json")
+    asked = [{"operation": name, "state": "captured"} for name in ("SetDisposition", "Complete")]
+    expected = [{"handler": "wrap-up", "state": "delivered", "follow_ups": asked}]
+    assert [one["deliveries"] for one in ran.records] == [[], [], expected, []]
+
+
+def test_handlers_that_act_outside(fbsessiond: Command, tmp_path: Path) -> None:
+    """A handler that acts outside this machine runs only where that is asked for; that it doesn't is said."""
+    outside = FAILING_HANDLER.replace("(Handler):", "(Handler):\n    acts_outside = True\n")
+    (tmp_path / "handlers.d").mkdir()
+    (tmp_path / "handlers.d" / "fragile.py").write_text(outside)
+    (tmp_path / "c.toml").write_text('[handlers.log]\n[handlers."to\\u001b[2J"]\nuse = "fragile"\n')
+    ran = fbsessiond("replay", life("life.jsonl"), "--config", "c.toml")
+    assert (ran.status, ran.lines) == (0, TABLE)
+    assert ran.err.startswith(r"fbsessiond: to\x1b[2J is left out: it acts outside this machine; --act runs it")
+    ran = fbsessiond("replay", "life.jsonl", "--config", "c.toml", "--act")
+    assert ran.status == 1
+    assert [line.split()[-1] for line in ran.lines[1:5]] == ["delivered", "dead", "dead", "delivered"]
+    assert "left out" not in ran.err
 
 
 def test_configuration_here(fbsessiond: Command, configuration: Path) -> None:

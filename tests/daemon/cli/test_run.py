@@ -1,5 +1,6 @@
 import gc
 import json
+import logging
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
 from cli_parts import Command
 
 
@@ -31,6 +33,13 @@ def test_wrong_level(fbsessiond: Command) -> None:
     ran = fbsessiond("run", "--log-level", "loud")
     assert ran.status == 2
     assert "Invalid value for '--log-level'" in ran.err
+
+
+@pytest.mark.parametrize(("level", "number"), [("debug", logging.DEBUG), ("error", logging.ERROR)])
+def test_level(fbsessiond: Command, level: str, number: int) -> None:
+    """What is logged is the command's to say."""
+    fbsessiond("run", "--log-level", level)
+    assert logging.getLogger("fbsessiond").level == number
 
 
 def test_daemon(tmp_path: Path) -> None:

@@ -7,15 +7,16 @@ An engine runs it by a class and a fixture `engine` for each of its kinds of jou
 from daemon.journal.suite.appending import Appending
 from daemon.journal.suite.dead_letters import DeadLetters
 from daemon.journal.suite.delivering import Delivering
+from daemon.journal.suite.follow_ups import FollowUps, ReopenedFollowUps
 from daemon.journal.suite.forgetting import Forgetting
 from daemon.journal.suite.quarantining import Quarantining
 from daemon.journal.suite.reading import Reading
 from daemon.journal.suite.reopening import Reopening
 
 
-class JournalConformance(Appending, Delivering, DeadLetters, Quarantining, Forgetting, Reading):
+class JournalConformance(Appending, Delivering, DeadLetters, Quarantining, Forgetting, Reading, FollowUps):
     """What every journal does."""
 
 
-class DurableConformance(JournalConformance, Reopening):
+class DurableConformance(JournalConformance, Reopening, ReopenedFollowUps):
     """What every journal does that outlives its process."""

@@ -109,12 +109,11 @@ class SqliteJournal(Journal):
 
     async def record_follow_up(self, lease: FollowUpLease, progress: Progress, now: datetime) -> None:
         """Write progress in one transaction."""
-        await self._submit(lambda: follow_ups.record(self.connection, lease, progress, to_microseconds(now)))
-        self._wakes[FOLLOW_UPS].set()
+        await self._submit(lambda: self._record_follow_up(lease, progress, to_microseconds(now)))
 
     async def release_follow_ups(self, leases: Sequence[FollowUpLease], now: datetime) -> None:
         """Make leased follow-ups due now."""
-        await self._submit(lambda: follow_ups.release(self.connection, leases, to_microseconds(now)))
+        await self._submit(lambda: self._release_follow_ups(leases, to_microseconds(now)))
 
     async def next_follow_up_due(self) -> datetime | None:
         """Read the first due date, one step by its index."""
@@ -294,6 +293,14 @@ class SqliteJournal(Journal):
         leases = follow_ups.lease_due(self.connection, most, now, until, self._last_lease + 1)
         self._last_lease += len(leases)
         return leases
+
+    def _record_follow_up(self, lease: FollowUpLease, progress: Progress, now: int) -> None:
+        follow_ups.record(self.connection, lease, progress, now)
+        self._woken.add(FOLLOW_UPS)
+
+    def _release_follow_ups(self, leases: Sequence[FollowUpLease], now: int) -> None:
+        follow_ups.release(self.connection, leases, now)
+        self._woken.add(FOLLOW_UPS)
 
     def _settle(self, settlements: Sequence[Settlement], now: datetime) -> None:
         self._woken.update(settlement.lease.handler for settlement in settlements)

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from fbsessiond.finding import Finding
 from fbsessiond.follow_up import FollowUp, FollowUpState, Progress
 from fbsessiond.journal.records import FollowUpLease, FollowUpRecord, Lease
 from fbsessiond.journal.sqlite.file import read_queries
@@ -15,7 +16,7 @@ _SQL = read_queries("follow_ups.sql")
 
 
 def intend(connection: sqlite3.Connection, lease: Lease, follow_ups: Sequence[FollowUp], now: int) -> None:
-    """Write down what a handler asks for."""
+    """Write down what a handler asks for: at least one follow-up."""
     entry = lease.entry
     for step, follow_up in enumerate(follow_ups, 1):
         row = {
@@ -29,6 +30,7 @@ def intend(connection: sqlite3.Connection, lease: Lease, follow_ups: Sequence[Fo
             "now": now,
         }
         connection.execute(_SQL["intend"], row)
+    _promote(connection, entry.seq, lease.handler, 1, now)
 
 
 def lease_due(connection: sqlite3.Connection, most: int, now: int, until: int, number: int) -> list[FollowUpLease]:
@@ -60,7 +62,7 @@ def record(connection: sqlite3.Connection, lease: FollowUpLease, progress: Progr
         if not progress.state.has_succeeded:
             because = f"step {lease.step}, {lease.operation.name}, ended as {progress.state}"
             connection.execute(_SQL["withdraw_rest"], {**_key(lease), "because": because, "now": now})
-        _promote(connection, lease.agent, lease.operation.session, now)
+        _promote(connection, lease.seq, lease.handler, lease.step, now)
 
 
 def release(connection: sqlite3.Connection, leases: Sequence[FollowUpLease], now: int) -> None:
@@ -100,7 +102,7 @@ def revive(connection: sqlite3.Connection, found: FollowUpRecord, now: int) -> b
     if not connection.execute(_SQL["revive"], key).rowcount:
         return False
     connection.execute(_SQL["revive_rest"], key)
-    _promote(connection, found.agent, found.operation.session, now)
+    _promote(connection, found.seq, found.handler, found.step, now)
     return True
 
 
@@ -110,9 +112,27 @@ def drop(connection: sqlite3.Connection, found: FollowUpRecord, reason: str, now
     return bool(connection.execute(_SQL["drop"], key).rowcount)
 
 
-def count(connection: sqlite3.Connection) -> dict[str, int]:
+def count(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
     """Count follow-ups by state."""
-    return dict(connection.execute(_SQL["count"]))
+    return connection.execute(_SQL["count"])
+
+
+def check(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Yield what is wrong with them."""
+    for row in connection.execute(_SQL["check"]):
+        seq, handler, step, session, operation, parameters, state, is_due, has_entry = row
+        where = f"follow-up {seq}/{handler}/{step}"
+        if not has_entry:
+            yield Finding(where, f"entry {seq} is missing")
+        if state not in tuple(FollowUpState):
+            yield Finding(where, f"there is no state {state!r}")
+        elif is_due and not FollowUpState(state).is_open:
+            yield Finding(where, f"is due, and has ended as {state}")
+        try:
+            Operation.unchecked(operation, session, _parameters(parameters)).check()
+        except ValueError as error:
+            yield Finding(where, str(error))
+    yield from (Finding(where, what) for where, what in connection.execute(_SQL["check_due"]))
 
 
 def forget(connection: sqlite3.Connection, stays: int) -> None:
@@ -120,8 +140,12 @@ def forget(connection: sqlite3.Connection, stays: int) -> None:
     connection.execute(_SQL["forget"], (stays,))
 
 
-def _promote(connection: sqlite3.Connection, agent: str, session: str, now: int) -> None:
-    connection.execute(_SQL["promote"], {"agent": agent, "session": session, "now": now})
+def _promote(connection: sqlite3.Connection, seq: int, handler: str, step: int, now: int) -> None:
+    """Say which ones are due now of the sessions of a step and of those after it: they came, ended or went."""
+    key = {"seq": seq, "handler": handler, "step": step}
+    for agent, session in connection.execute(_SQL["sessions_from"], key).fetchall():
+        connection.execute(_SQL["step_back"], {**key, "agent": agent, "session": session})
+        connection.execute(_SQL["promote"], {"agent": agent, "session": session, "now": now})
 
 
 def _key(lease: FollowUpLease) -> dict[str, Any]:
@@ -130,9 +154,8 @@ def _key(lease: FollowUpLease) -> dict[str, Any]:
 
 def _to_lease(row: Row, number: int) -> FollowUpLease:
     seq, handler, step, agent, session, operation, parameters, *progress = row
-    return FollowUpLease(
-        number, seq, handler, step, agent, Operation(operation, session, json.loads(parameters)), _progress(progress)
-    )
+    asked = Operation.unchecked(operation, session, _parameters(parameters))
+    return FollowUpLease(number, seq, handler, step, agent, asked, _progress(progress))
 
 
 def _to_record(row: Row) -> FollowUpRecord:
@@ -142,11 +165,19 @@ def _to_record(row: Row) -> FollowUpRecord:
         handler=handler,
         step=step,
         agent=agent,
-        operation=Operation(operation, session, json.loads(parameters)),
+        operation=Operation.unchecked(operation, session, _parameters(parameters)),
         progress=_progress(progress),
         is_running=bool(lease),
         at=from_microseconds(at),
     )
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    """Read parameters. Raises `ValueError` where they aren't what was written."""
+    parameters = json.loads(text)
+    if not isinstance(parameters, dict):
+        raise ValueError("its parameters are no table")  # noqa: TRY004  as what isn't JSON
+    return parameters
 
 
 def _progress(columns: Sequence[Any]) -> Progress:

@@ -81,7 +81,7 @@ class SqliteReader(Reader):
             kinds=dict(self._rows(_SQL["count_kinds"])),
             sessions=self._value(_SQL["count_sessions"]),
             deliveries=dict(self._rows(_SQL["count_deliveries"])),
-            follow_ups=follow_ups.count(self._connection),
+            follow_ups=dict(self._guarded(lambda: follow_ups.count(self._connection))),
             quarantined=self._value(_SQL["count_quarantined"]),
             bytes=self._value("PRAGMA page_count") * self._value("PRAGMA page_size"),
         )
@@ -205,3 +205,4 @@ class SqliteReader(Reader):
                 yield Finding(f"session {row[1]}", _CHANGED)
         for name in ("check_pending", "check_sessions"):
             yield from (Finding(where, what) for where, what in self._rows(_SQL[name]))
+        yield from self._guarded(lambda: follow_ups.check(self._connection))

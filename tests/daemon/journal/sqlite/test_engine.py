@@ -13,6 +13,8 @@ from hypothesis import settings
 
 from daemon.journal.conformance import DurableConformance, JournalConformance
 from daemon.journal.suite.engine import Engine, verified
+from daemon.journal.suite.follow_up_model import DurableFollowUpHistories, FollowUpHistories
+from daemon.journal.suite.follow_ups import ask, comment, lease_follow_ups
 from daemon.journal.suite.model import DurableHistories, Histories
 from fbsessiond.errors import JournalError
 from fbsessiond.journal.interface import Journal, Reader
@@ -88,10 +90,36 @@ class HistoriesInFile(DurableHistories):
         self.folder.cleanup()
 
 
+class FollowUpHistoriesInMemory(FollowUpHistories):
+    """Histories of follow-ups in a journal in memory."""
+
+    def make_engine(self) -> Engine:
+        """Return journals in memory."""
+        return InMemory()
+
+
+class FollowUpHistoriesInFile(DurableFollowUpHistories):
+    """Histories of follow-ups in a journal in a file."""
+
+    def make_engine(self) -> Engine:
+        """Return a journal in a new file."""
+        self.folder = tempfile.TemporaryDirectory()
+        return InFile(Path(self.folder.name))
+
+    def teardown(self) -> None:
+        """Close everything, and remove the file."""
+        super().teardown()
+        self.folder.cleanup()
+
+
 TestHistoriesInMemory = HistoriesInMemory.TestCase
 TestHistoriesInMemory.settings = settings(max_examples=30, stateful_step_count=30)
 TestHistoriesInFile = HistoriesInFile.TestCase
 TestHistoriesInFile.settings = settings(max_examples=15, stateful_step_count=30)
+TestFollowUpHistoriesInMemory = FollowUpHistoriesInMemory.TestCase
+TestFollowUpHistoriesInMemory.settings = settings(max_examples=40, stateful_step_count=40)
+TestFollowUpHistoriesInFile = FollowUpHistoriesInFile.TestCase
+TestFollowUpHistoriesInFile.settings = settings(max_examples=15, stateful_step_count=40)
 
 
 def counts(connection: sqlite3.Connection) -> tuple[int, ...]:
@@ -148,6 +176,33 @@ async def test_settlement_and_promotion(journal: SqliteJournal, path: Path) -> N
     another.close()
 
 
+async def test_settlement_and_follow_ups(journal: SqliteJournal, path: Path) -> None:
+    """What a handler asks for is written in the commit that settles its delivery."""
+    another = sqlite3.connect(path)
+    seen: list[list[tuple[int, int]]] = []
+
+    def look() -> None:
+        query = "SELECT (SELECT count(*) FROM settled), (SELECT count(*) FROM follow_ups)"
+        seen.append(another.execute(query).fetchall())
+
+    journal.connection.set_trace_callback(lambda _statement: look())
+    await ask(journal, comment(1), comment(2))
+    journal.connection.set_trace_callback(None)
+    look()
+    assert seen[-1] == [(1, 2)]
+    assert [(0, 0)] in seen
+    assert all(counted in ([(0, 0)], [(1, 2)]) for counted in seen)
+    another.close()
+
+
+async def test_arrivals_left(journal: SqliteJournal) -> None:
+    """Who doesn't wait for a session any more leaves nothing behind, whether anything arrived or not."""
+    with journal.arrivals("agent1", "S1"), journal.arrivals("agent1", "S2"), journal.arrivals("agent1", "S1"):
+        await append(journal, draft("S1"), draft("S3"))
+    assert journal._arrivals == {}
+    assert journal._arrived == []
+
+
 async def test_since(journal: SqliteJournal) -> None:
     """A session is in its state since the entry that brought it there, however much follows that changes it not."""
     since: list[tuple[str, datetime]] = []
@@ -166,6 +221,10 @@ CALLS: list[Callable[[Journal], Coroutine[Any, Any, object]]] = [
     settle,
     lambda journal: journal.release([], NOW),
     lambda journal: journal.next_due("log"),
+    lease_follow_ups,
+    lambda journal: journal.release_follow_ups([], NOW),
+    lambda journal: journal.next_follow_up_due(),
+    lambda journal: journal.notifications("agent1", "S1", 0),
     lambda journal: journal.prune(NOW, None),
     lambda journal: journal.take_retries(),
     lambda journal: journal.release_quarantined(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from daemon.journal.suite.engine import verified
+from daemon.journal.suite.follow_ups import PARKED, ask, comment, end, ids, lease_follow_ups
 from fbsessiond.errors import JournalError
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
@@ -236,6 +237,8 @@ READING: list[Callable[[SqliteReader], object]] = [
     lambda reader: list(reader.deliveries()),
     lambda reader: list(reader.dead()),
     lambda reader: list(reader.quarantined()),
+    lambda reader: list(reader.follow_ups()),
+    lambda reader: list(reader.stuck_follow_ups()),
     lambda reader: reader.statistics(),
     lambda reader: reader.redaction_key(),
 ]
@@ -244,10 +247,37 @@ READING: list[Callable[[SqliteReader], object]] = [
 @pytest.mark.parametrize("reading", READING)
 def test_unreadable(reader: SqliteReader, path: Path, reading: Callable[[SqliteReader], object]) -> None:
     """What can't be read is an error of the journal that says where, and how to find out more."""
-    tables = ["entries", "settled", "pending", "quarantine", "facts"]
+    tables = ["entries", "settled", "pending", "quarantine", "facts", "follow_ups"]
     change(path, "".join(f"DROP TABLE {table};" for table in tables))
     with pytest.raises(JournalError, match=r"journal\.db: can't read the journal: no such table.* journal verify"):
         reading(reader)
+
+
+def test_unreadable_follow_ups(reader: SqliteReader, path: Path) -> None:
+    """Follow-ups that can't be counted or verified are an error and a finding like any other."""
+    change(path, "DROP TABLE follow_ups")
+    with pytest.raises(JournalError, match=r"journal\.db: can't read the journal: no such table: follow_ups"):
+        reader.statistics()
+    assert found(reader) == [
+        f"the file: {path}: can't read the journal: no such table: follow_ups; see `fbsessiond journal verify`"
+    ]
+
+
+async def test_follow_ups(path: Path) -> None:
+    """Follow-ups are shown beside the daemon; those that are stuck can be tried again and dropped."""
+    journal = SqliteJournal(path, NOW)
+    reader = SqliteReader(path)
+    for session in ("S1", "S2"):
+        await ask(journal, comment(1, session), session=session)
+    await end(journal, PARKED)
+    assert ids(list(reader.follow_ups(session="S1"))) == ["1/wrap-up/1"]
+    first, second = reader.stuck_follow_ups()
+    assert reader.retry_follow_up(first, NOW)
+    assert reader.drop_follow_up(second, "no use", NOW)
+    assert reader.statistics().follow_ups == {"intended": 1, "withdrawn": 1}
+    assert ids(await lease_follow_ups(journal)) == ["1/wrap-up/1"]
+    reader.close()
+    journal.close()
 
 
 @pytest.mark.parametrize(

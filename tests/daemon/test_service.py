@@ -1,0 +1,578 @@
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from pydantic import PrivateAttr
+from structlog.testing import capture_logs
+
+from cometd_servers import ScriptedServer, scripted
+from fbsessiond import limits, service
+from fbsessiond.chance import SeededChance
+from fbsessiond.clock import SystemClock
+from fbsessiond.configuration import Configuration, JournalSettings, load
+from fbsessiond.envelope import open_envelope
+from fbsessiond.errors import ConfigurationError, DiskError, JournalError, RefusedError
+from fbsessiond.gws.access import Basic, Bearer
+from fbsessiond.handler import Delivery, Done, Handler, Outcome
+from fbsessiond.intake import Intake
+from fbsessiond.journal.records import Draft, Misfit
+from fbsessiond.journal.sqlite.engine import SqliteJournal
+from fbsessiond.journal.sqlite.file import MEMORY
+from fbsessiond.message import Batch, Message, Origin
+from fbsessiond.route import Route
+from fbsessiond.service import (
+    HOUSEKEEPING_SECONDS,
+    PRUNE_EVERY,
+    Pipeline,
+    access_of,
+    gws_of,
+    keep_house,
+    run_daemon,
+    running_handlers,
+    source_settings,
+    until_first,
+)
+from fbsessiond.testing import VirtualClock, run_virtual
+from journal_parts import NOW, after, append, draft, lease, misfit, settle
+
+CHANNEL = "/v2/me/facebooksession"
+SECONDS = 20.0
+
+
+@pytest.fixture
+def journal() -> Iterator[SqliteJournal]:
+    """Open a journal in memory."""
+    journal = SqliteJournal(MEMORY, NOW)
+    yield journal
+    journal.close()
+
+
+def now() -> float:
+    """Return the seconds since the test began."""
+    return asyncio.get_running_loop().time()
+
+
+def message(session: str, state: str) -> Message:
+    """Return a notification that says which state a session is in."""
+    data = {"messageType": "FacebooksessionStateChangeMessage", "facebooksession": {"id": session, "state": state}}
+    return open_envelope(json.dumps({"channel": CHANNEL, "data": data}).encode())
+
+
+def batch(*states: str, session: str = "S1") -> Batch:
+    """Return notifications of a session as a batch."""
+    return Batch("agent1", Origin.LIVE, NOW, tuple(message(session, state) for state in states))
+
+
+def states(journal: SqliteJournal) -> list[str | None]:
+    """Return the states that were journaled."""
+    return [entry.after for entry in journal.reader().entries()]
+
+
+# Parts side by side.
+
+
+async def ends(seconds: float, error: Exception | None = None) -> None:
+    """End after some seconds, perhaps with an error."""
+    await asyncio.sleep(seconds)
+    if error is not None:
+        raise error
+
+
+async def fails_to_stop(error: Exception) -> None:
+    """Run until cancelled, and then raise an error."""
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        raise error
+
+
+def test_until_first() -> None:
+    """When the first part ends, the others are stopped; all have ended then."""
+    stopped: list[str] = []
+
+    async def other(name: str, seconds: float) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(seconds)
+            stopped.append(name)
+
+    async def main() -> float:
+        await until_first(other("slow", 2), ends(5), other("fast", 1))
+        return now()
+
+    assert run_virtual(main()) == 7
+    assert stopped == ["fast", "slow"]
+
+
+def test_error_of_the_first() -> None:
+    """What the first part raised is raised, whatever the others raise because they are stopped."""
+    with pytest.raises(DiskError, match="first"):
+        run_virtual(until_first(fails_to_stop(LookupError("second")), ends(1, DiskError("first"))))
+
+
+def test_error_while_stopping() -> None:
+    """What a part raises while it is stopped is raised, where the first one ended well."""
+    with pytest.raises(JournalError, match="can't hand back"):
+        run_virtual(until_first(ends(1), ends(9), fails_to_stop(JournalError("can't hand back"))))
+
+
+def test_cancelled_parts() -> None:
+    """Who is cancelled stops all parts first."""
+    stopped = asyncio.Event()
+
+    async def part() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            stopped.set()
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await until_first(part())
+
+    run_virtual(main())
+    assert stopped.is_set()
+
+
+# From a source to the journal.
+
+
+class Script:
+    """A source that yields what it is given, and notes what happens; after that it waits, or ends."""
+
+    def __init__(self, *batches: Batch, at_its_end: Sequence[Batch] = (), waits: bool = False) -> None:
+        self.asked = 0
+        self.closed = False
+        self._batches = deque(batches)
+        self._at_its_end = at_its_end
+        self._waits = waits
+        self.look: Callable[[], object] = lambda: None
+
+    def __aiter__(self) -> "Script":
+        return self
+
+    async def __anext__(self) -> Batch:
+        self.asked += 1
+        self.look()
+        if not self._batches and self._waits and not self.closed:
+            await asyncio.Event().wait()
+        if not self._batches:
+            raise StopAsyncIteration
+        return self._batches.popleft()
+
+    async def aclose(self) -> None:
+        """Close it: what had been read by then can still be asked for."""
+        if not self.closed:
+            self._batches.extend(self._at_its_end)
+        self.closed = True
+
+
+class Slow(SqliteJournal):
+    """A journal on a disk that takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__(MEMORY, NOW)
+
+    async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
+        """Append after a second."""
+        await asyncio.sleep(1)
+        await super().append(batch, drafts, misfits)
+
+
+def pipeline(journal: SqliteJournal) -> Pipeline:
+    """Return a pipeline without handlers."""
+    return Pipeline(journal, [], VirtualClock(), SeededChance(1))
+
+
+def test_asked_after_the_commit(journal: SqliteJournal) -> None:
+    """The source is asked for its next batch only when the one before is on disk."""
+    source = Script(batch("Invited"), batch("Chatting", "LeftChat"), batch("Completed"))
+    seen: list[int] = []
+    source.look = lambda: seen.append(journal.reader().statistics().entries)
+    run_virtual(pipeline(journal).take_all(source))
+    assert seen == [0, 1, 3, 4]
+    assert source.closed
+
+
+def test_failed_commit(journal: SqliteJournal) -> None:
+    """When a batch can't be written, the source is asked for nothing more, and closed."""
+    source = Script(batch("Invited"), batch("Chatting"))
+    journal.connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(JournalError):
+        run_virtual(pipeline(journal).take_all(source))
+    assert (source.asked, source.closed) == (1, True)
+
+
+async def cancelled(work: Awaitable[None], seconds: float) -> None:
+    """Do some work, and cancel it after some seconds."""
+    task = asyncio.ensure_future(work)
+    await asyncio.sleep(seconds)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+def test_stopped_while_waiting(journal: SqliteJournal) -> None:
+    """What a source had read when it was stopped is journaled: after its farewell nobody sends that again."""
+    source = Script(batch("Invited"), waits=True, at_its_end=[batch("Chatting"), batch("LeftChat")])
+    run_virtual(cancelled(pipeline(journal).take_all(source), 5))
+    assert states(journal) == ["Invited", "Chatting", "LeftChat"]
+    assert source.closed
+
+
+def test_stopped_while_writing() -> None:
+    """A batch that is being written when the source is stopped is written to the end."""
+    journal = Slow()
+    source = Script(batch("Invited"), batch("Chatting"), waits=True)
+    run_virtual(cancelled(pipeline(journal).take_all(source), 0.5))
+    assert states(journal) == ["Invited", "Chatting"]
+    journal.close()
+
+
+# Handlers.
+
+
+class Held(Handler):
+    """A handler that notes when it is held, or can't be."""
+
+    name: str
+    _notes: list[str] = PrivateAttr(default_factory=list[str])
+    _error: Exception | None = PrivateAttr(default=None)
+
+    @classmethod
+    def noting(cls, name: str, notes: list[str], error: Exception | None = None) -> "Held":
+        """Return a handler that notes here."""
+        held = cls(name=name)
+        held._notes = notes
+        held._error = error
+        return held
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Note it, or fail."""
+        if self._error is not None:
+            raise self._error
+        self._notes.append(f"{self.name} begins")
+        try:
+            yield
+        finally:
+            self._notes.append(f"{self.name} ends")
+
+    async def handle(self, delivery: Delivery) -> Outcome:
+        """Do nothing."""
+        del delivery
+        return Done()
+
+
+async def test_handlers_run() -> None:
+    """What handlers need is held from before the first delivery until after the last, and given back in reverse."""
+    notes: list[str] = []
+    async with running_handlers([Route(name, Held.noting(name, notes)) for name in ("one", "two")]):
+        notes.append("work")
+    assert notes == ["one begins", "two begins", "work", "two ends", "one ends"]
+
+
+async def test_handler_that_cannot_start() -> None:
+    """A handler that can't have its file or its port is a matter of the configuration, and named; the others end."""
+    notes: list[str] = []
+    routes = [
+        Route("one", Held.noting("one", notes)),
+        Route("two", Held.noting("two", notes, PermissionError(13, "Permission denied", "/x"))),
+    ]
+    with pytest.raises(ConfigurationError, match=r"handlers\.two: can't start: .*Permission denied: '/x'"):
+        async with running_handlers(routes):
+            notes.append("work")
+    assert notes == ["one begins", "one ends"]
+
+
+# The configuration's parts.
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return where configuration and state are."""
+    return tmp_path
+
+
+def configured(folder: Path, gws: str, rest: str = "") -> Configuration:
+    """Return a configuration."""
+    (folder / "password").write_text("the-secret-of-agent1\n")
+    path = folder / "fbsessiond.toml"
+    secret = f'{{ file = "{folder / "password"}" }}'
+    path.write_text(f'state_directory = "{folder / "state"}"\n' + gws.replace("SECRET", secret) + rest)
+    return load(path)
+
+
+BASIC = '[gws]\nurl = "http://gws.example:8090/"\nusername = "agent1"\npassword = SECRET\n'
+
+
+def test_platform(folder: Path) -> None:
+    """The platform's addresses, and what to subscribe to, come from the configuration."""
+    settings = source_settings(gws_of(configured(folder, BASIC).settings))
+    assert settings.agent == "agent1"
+    assert settings.url == "http://gws.example:8090/api/v2/notifications"
+    assert settings.sign_in_url == "http://gws.example:8090/api/v2/me"
+    assert (settings.channels, settings.transports) == (("/v2/me/*",), ("long-polling",))
+
+
+def test_no_platform(folder: Path) -> None:
+    """Without a platform there is nothing to run."""
+    with pytest.raises(ConfigurationError, match="gws: is missing"):
+        gws_of(configured(folder, "").settings)
+
+
+@pytest.mark.parametrize(
+    ("gws", "credentials"),
+    [
+        (BASIC, Basic("agent1", "the-secret-of-agent1")),
+        ('[gws]\nurl = "http://gws.example"\ntoken = SECRET\n', Bearer("the-secret-of-agent1")),
+    ],
+)
+async def test_credentials(folder: Path, gws: str, credentials: Basic | Bearer) -> None:
+    """The agent signs in with name and password, or with a token, whichever is configured."""
+    async with access_of(gws_of(configured(folder, gws).settings)) as access:
+        assert access.headers("GET") == {"Authorization": credentials.authorization()}
+
+
+def test_no_credentials(folder: Path) -> None:
+    """A secret that isn't there is a mistake of the configuration, and named."""
+    configuration = configured(folder, BASIC)
+    (folder / "password").unlink()
+    with pytest.raises(ConfigurationError, match=r"gws\.password: can't read the secret"):
+        access_of(gws_of(configuration.settings))
+
+
+# Keeping house.
+
+
+def test_keeping_house(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a person asked for is done within a second; what is too old is forgotten, bite by bite, once a minute."""
+    bites: list[tuple[float, datetime]] = []
+    prune = SqliteJournal.prune
+
+    async def noting(self: SqliteJournal, before: datetime, most_bytes: int | None) -> int:
+        bites.append((now(), before))
+        return await prune(self, before, most_bytes)
+
+    monkeypatch.setattr(SqliteJournal, "prune", noting)
+
+    async def main() -> None:
+        intake = Intake(journal, [], VirtualClock())
+        keeping = asyncio.create_task(keep_house(journal, intake, settings, VirtualClock()))
+        with monkeypatch.context() as strict:
+            strict.setattr(limits, "NOTIFICATION_BYTES", 1)
+            await intake.take(batch("Invited"))
+        for number in range(300):
+            await append(journal, draft(f"T{number}", "Completed"), at=NOW - timedelta(hours=2))
+        await append(journal, draft("T300", "Completed"))
+        await asyncio.sleep(0.5)
+        assert journal.reader().retry_quarantined(1)
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
+        assert states(journal)[-1] == "Invited"
+        await asyncio.sleep(2 * PRUNE_EVERY * HOUSEKEEPING_SECONDS)
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+    settings = JournalSettings.model_validate({"retain": "1h"})
+    with capture_logs() as logged:
+        run_virtual(main())
+    assert [round(at) for at, _ in bites] == [0, 60, 60, 60, 120]
+    assert bites[1][1] == after(60) - timedelta(hours=1)
+    assert [line["entries"] for line in logged if line["event"] == "journal.pruned"] == [200, 100]
+    assert journal.reader().statistics().entries == 2
+
+
+# The daemon.
+
+
+class Ear:
+    """Hears what is logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[structlog.typing.EventDict] = []
+        self._heard = asyncio.Event()
+
+    def note(self, _: object, level: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        """Note a line, as one of structlog's processors."""
+        self.lines.append(dict(line) | {"level": level})
+        self._heard.set()
+        raise structlog.DropEvent
+
+    def heard(self, event: str) -> list[structlog.typing.EventDict]:
+        """Return the lines about an event."""
+        return [line for line in self.lines if line["event"] == event]
+
+    async def until(self, event: str, count: int = 1) -> None:
+        """Wait until an event was logged so often."""
+        async with asyncio.timeout(SECONDS):
+            while len(self.heard(event)) < count:
+                self._heard.clear()
+                await self._heard.wait()
+
+
+@contextmanager
+def listening() -> Generator[Ear, None, None]:
+    """Hear what is logged, in the place of what is done with it otherwise."""
+    processors = structlog.get_config()["processors"]
+    before = list(processors)
+    ear = Ear()
+    processors[:] = [ear.note]
+    try:
+        yield ear
+    finally:
+        processors[:] = before
+
+
+HANDLERS = "[handlers.log]\n[handlers.audit]\n"
+
+
+def daemon_for(server: ScriptedServer, folder: Path, rest: str = HANDLERS) -> asyncio.Task[None]:
+    """Start a daemon that is configured for a server."""
+    gws = BASIC.replace("http://gws.example:8090/", f"http://127.0.0.1:{server.port}")
+    configuration = configured(folder, gws, rest)
+    return asyncio.create_task(run_daemon(configuration, SystemClock(), SeededChance(1)))
+
+
+def notify(server: ScriptedServer, *messages: Message) -> None:
+    """Let the server's answer to the next connect bring these notifications."""
+
+    def answer(connect: dict[str, Any]) -> list[dict[str, Any]]:
+        reply = {"channel": "/meta/connect", "id": connect["id"], "successful": True}
+        return [*(json.loads(one.raw) for one in messages), reply]
+
+    server.script("/meta/connect", answer)
+
+
+def interrupt(number: signal.Signals = signal.SIGTERM) -> None:
+    """Send this process a signal."""
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_daemon(folder: Path, number: signal.Signals) -> None:
+    """It takes what the platform sends to journal and handlers, until a signal; then all is closed."""
+    async with scripted() as server:
+        notify(server, message("S1", "Invited"), message("S1", "Chatting"))
+        with listening() as ear:
+            running = daemon_for(server, folder)
+            await ear.until("session.transition", 2)
+            interrupt(number)
+            await running
+    assert [ear.lines[0]["event"], ear.lines[-1]["event"]] == ["daemon.started", "daemon.stopped"]
+    assert (ear.lines[0]["agent"], ear.lines[0]["handlers"]) == ("agent1", ["log", "audit"])
+    assert ear.heard("http.not_served") == []
+    journal = SqliteJournal(folder / "state" / "journal.db", NOW)
+    assert states(journal) == ["Invited", "Chatting"]
+    journal.close()
+    assert len((folder / "state" / "audit.jsonl").read_bytes().splitlines()) == 2
+    assert signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_http(folder: Path) -> None:
+    """Asked for HTTP, it says at once that this version serves none, and where it would have been."""
+    async with scripted() as server:
+        with listening() as ear:
+            running = daemon_for(server, folder, '[http]\nlisten = "127.0.0.1:8707"\n')
+            await ear.until("http.not_served")
+            interrupt()
+            await running
+    assert (ear.lines[1]["event"], ear.lines[1]["level"], ear.lines[1]["listen"]) == (
+        "http.not_served",
+        "warning",
+        "127.0.0.1:8707",
+    )
+
+
+async def test_http_off(folder: Path) -> None:
+    """Told not to serve HTTP it says nothing of it."""
+    async with scripted() as server:
+        with listening() as ear:
+            running = daemon_for(server, folder, '[http]\nlisten = ""\n')
+            await ear.until("cometd.subscribed")
+            interrupt()
+            await running
+    assert ear.heard("http.not_served") == []
+
+
+async def test_refused(folder: Path) -> None:
+    """Refused credentials end it with `RefusedError`."""
+    async with scripted() as server:
+        server.script("/meta/handshake", 401)
+        with listening() as ear, pytest.raises(RefusedError):
+            await daemon_for(server, folder)
+    assert ear.heard("daemon.stopped") == []
+
+
+async def test_broken_journal(folder: Path) -> None:
+    """A journal that breaks while it runs ends it with `DiskError`, whatever else happens."""
+    async with scripted() as server:
+        with listening() as ear:
+            running = daemon_for(server, folder)
+            await ear.until("cometd.subscribed")
+            with sqlite3.connect(folder / "state" / "journal.db") as another:
+                another.execute("DROP TABLE entries")
+            another.close()
+            notify(server, message("S1", "Invited"))
+            server.publish(1)
+            with pytest.raises(DiskError):
+                await running
+
+
+async def test_in_use(folder: Path) -> None:
+    """A journal that another daemon writes is a `DiskError`; nothing is asked of the platform, no file is opened."""
+    journal = SqliteJournal(folder / "state" / "journal.db", NOW)
+    async with scripted() as server:
+        with pytest.raises(JournalError, match="another fbsessiond"):
+            await daemon_for(server, folder)
+    assert server.received == []
+    assert not (folder / "state" / "audit.jsonl").exists()
+    journal.close()
+
+
+async def test_wrong_configuration(folder: Path) -> None:
+    """A mistake is found before the journal is touched: what was leased there stays as it is."""
+    path = folder / "state" / "journal.db"
+    journal = SqliteJournal(path, NOW)
+    await append(journal, draft("S1", "Invited", "log"), misfit())
+    await lease(journal)
+    journal.close()
+    before = path.read_bytes()
+    async with scripted() as server:
+        with pytest.raises(ConfigurationError, match="volume"):
+            await daemon_for(server, folder, "[handlers.log]\nvolume = 11\n")
+    assert path.read_bytes() == before
+    assert server.received == []
+
+
+async def test_backlog(folder: Path) -> None:
+    """What an earlier daemon left undone is carried out."""
+    journal = SqliteJournal(folder / "state" / "journal.db", NOW)
+    await append(journal, draft("S1", "Invited", "log"), draft("S1", "Chatting", "log"))
+    await settle(journal, *await lease(journal))
+    await lease(journal)
+    journal.close()
+    async with scripted() as server:
+        with listening() as ear:
+            running = daemon_for(server, folder, '[handlers.log]\n[journal]\nretain = "9000d"\n')
+            await ear.until("session.transition")
+            interrupt()
+            await running
+    assert [line["seq"] for line in ear.heard("session.transition")] == [2]
+
+
+def test_relation() -> None:
+    """The journal is pruned about once a minute."""
+    assert 30 <= service.PRUNE_EVERY * service.HOUSEKEEPING_SECONDS <= 120
