@@ -5,7 +5,7 @@ NODE := $(shell command -v npm 2>/dev/null)
 SERVERS := $(if $(NODE),tests/interop/node_modules/.made)
 SOURCES := daemon handlers tests bench docs
 
-.PHONY: demo test check format lint types layers coverage bench lock clean
+.PHONY: demo test check format lint types layers coverage proof docs bench lock clean
 
 demo: .venv/.made ## the daemon beside a simulated GWS, for half a minute
 	@$(BIN)/python docs/demo/run.py
@@ -31,6 +31,12 @@ layers: .venv/.made
 coverage: .venv/.made $(SERVERS) ## all tests, and every module covered by its own test file
 	$(BIN)/python -m pytest --cov --cov-context=test --cov-report=
 	$(BIN)/python tests/own_coverage.py
+
+proof: .venv/.made $(SERVERS) ## the long runs: daemons killed again and again, thousands of follow-ups
+	KILLS=1000 FOLLOW_UPS=1000 FOLLOW_UP_KILLS=100 $(BIN)/python -m pytest -s tests/whole/test_kill.py tests/whole/test_follow_up_kill.py
+
+docs: .venv/.made ## the pages that are made from the code
+	$(BIN)/python docs/tables.py
 
 bench: .venv/.made $(SERVERS) ## ratios against each step's own limit
 	$(BIN)/python bench/run.py

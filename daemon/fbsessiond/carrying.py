@@ -115,7 +115,10 @@ class Carrying:
         except RefusedError as error:  # it changed nothing: there is no doubt once the credentials are corrected
             await self._record(Progress(FollowUpState.INTENDED, progress.attempts, because=str(error)))
             raise
-        progress = replace(progress, state=FollowUpState.ACCEPTED, reference_id=answer.reference_id)
+        accepted_at = self._clock.now()
+        progress = replace(
+            progress, state=FollowUpState.ACCEPTED, sent_at=accepted_at, reference_id=answer.reference_id
+        )
         await self._record(progress)
         return await self._await_effect(progress)
 
@@ -129,8 +132,8 @@ class Carrying:
 
     async def _clear_doubt(self, progress: Progress) -> Progress:
         """Find out whether a request that may have been sent took effect."""
-        sent_at = progress.sent_at or self._clock.now()
-        if (ended := await self._decided(progress, sent_at + self._patience.settling)) is not None:
+        doubted_at = self._clock.now()  # not when it was sent: a slow answer may have broken off just now
+        if (ended := await self._decided(progress, doubted_at + self._patience.settling)) is not None:
             return ended
         try:
             shows = await self._read_back()

@@ -51,6 +51,7 @@ class Progress:
     attempts: int = 0
     """How often it was sent, or tried to."""
     sent_at: datetime | None = None
+    """When it was sent; once GWS has taken it, when that was."""
     after: int = 0
     """The place in the session's notifications at which it was sent: what shows its effect comes later."""
     reference_id: int | None = None

@@ -11,6 +11,7 @@ import pytest
 from cometd_servers import run_with_sockets
 from fbsessiond import Operation
 from fbsessiond.carrying import Carrying
+from fbsessiond.errors import RefusedError
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.journal_evidence import JournalEvidence
 from fbsessiond.simulator.faults import FaultTable
@@ -269,6 +270,20 @@ async def test_server_errors() -> None:
         assert here.simulator.platform.count(session, "Leave") == 1
 
 
+@virtual
+async def test_refused_credentials() -> None:
+    """A request whose credentials are refused changed nothing: it is intended again, not in doubt, for after that."""
+    async with floor() as here:
+        session = await here.chat()
+        carried = Carried(here, Operation.send_message(session, "hello"))
+        switch(here, **{"403": {}})
+        with pytest.raises(RefusedError):
+            await carried.go_on()
+        assert [each.state for each in carried.recorded] == [FollowUpState.SENT, FollowUpState.INTENDED]
+        assert carried.recorded[-1].attempts == 1
+        assert here.simulator.platform.count(session, "SendMessage") == 0
+
+
 @pytest.mark.parametrize(
     ("make", "state"), [(Operation.leave, "SENT"), (Operation.leave, "ACCEPTED")], ids=["in doubt", "accepted"]
 )
@@ -339,3 +354,16 @@ async def test_reference_alone() -> None:
         await asyncio.sleep(1)
         publish(here, session, "PropertiesUpdated", 35)
         assert (await going).state is CONFIRMED
+
+
+@virtual
+async def test_slow_answer_cut_off() -> None:
+    """A doubt begins when the connection breaks, however long that took: only then is the effect waited for."""
+    async with floor(gws={"delay": ["3s", "3s"]}) as here:
+        session = await here.chat()
+        operations = {"count": 1, "on": ["operations"]}
+        switch(here, slow={**operations, "pause": "10s"}, drop=operations)
+        ended = await Carried(here, Operation.add_comment(session, "asks for a refund")).to_the_end()
+        await asyncio.sleep(10)
+        assert here.simulator.platform.count(session, "AddComment") == 1
+        assert (ended.state, ended.attempts) == (CONFIRMED, 1)

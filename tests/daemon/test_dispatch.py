@@ -234,6 +234,35 @@ async def test_follow_ups(journal: SqliteJournal) -> None:
     assert found == [("1/log/1", "SetDisposition", captured), ("1/log/2", "Complete", captured)]
 
 
+@virtual
+async def test_follow_up_on_another_session(journal: SqliteJournal) -> None:
+    """A handler may ask for something on another session than the one that it was told of."""
+
+    async def act(_: Delivery) -> Outcome:
+        return Done(Operation.leave("S2"))
+
+    await append(journal, draft("S1", "LeftChat", "log"))
+    async with dispatching_to(journal, route(Doing.what(act))):
+        await asyncio.sleep(1)
+    assert outcome(journal)[:2] == ("delivered", 1)
+    (asked,) = journal.reader().follow_ups(session="S2")
+    assert (asked.id, asked.progress.state) == ("1/log/1", FollowUpState.INTENDED)
+
+
+@virtual
+async def test_half_a_follow_up(journal: SqliteJournal) -> None:
+    """One value that is no follow-up makes the whole outcome a failed attempt: nothing of it is asked for."""
+
+    async def act(_: Delivery) -> object:
+        return Done(Operation.leave("S1"), "Complete")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    await append(journal, draft("S1", "LeftChat", "log"))
+    async with dispatching_to(journal, route(Recorder(act), attempts=1)):
+        await asyncio.sleep(1)
+    assert (outcome(journal)[2] or "").startswith("handle() returned Done with what is no follow-up; ")
+    assert list(journal.reader().follow_ups()) == []
+
+
 # Order and concurrency.
 
 

@@ -91,12 +91,12 @@ async def test_arrives(journal: SqliteJournal, evidence: JournalEvidence) -> Non
         await append(journal, draft("S1", "Chatting", comment=str(seconds)), draft("S2"))
     assert await looking is seen[2]
     assert asyncio.get_running_loop().time() == 3
-    assert journal._arrivals == {}
+    assert journal._arrivals == {}  # pyright: ignore[reportPrivateUsage]
 
 
 @virtual
-async def test_several_in_one(journal: SqliteJournal, evidence: JournalEvidence) -> None:
-    """Of an entry that speaks of no such session, nothing is taken for this one's."""
+async def test_of_another_session(journal: SqliteJournal, evidence: JournalEvidence) -> None:
+    """A notification that speaks of another session is none of this one's, whatever its entry says."""
     await append(journal, draft("S1", "Chatting"))
-    journal.connection.execute("UPDATE entries SET notification = replace(notification, '\"S1\"', '\"S2\"')")
+    journal.connection.execute("UPDATE entries SET notification = ?", (draft("S2", "Chatting").message.data,))
     assert await evidence.first(lambda _: True, 0, after(1)) is None

@@ -95,9 +95,13 @@ class Working:
     worker: Worker[Job]
     wake: asyncio.Event
     task: asyncio.Task[None]
+    is_stopped: bool = False
 
     async def stop(self) -> BaseException | None:
-        """Stop it as the dispatch does."""
+        """Stop it as the dispatch does, unless that was done."""
+        if self.is_stopped:
+            return None
+        self.is_stopped = True
         self.task.cancel()
         await asyncio.wait([self.task])
         return await self.worker.stop()
@@ -217,8 +221,6 @@ async def test_stop_while_leasing() -> None:
         asyncio.get_running_loop().call_later(1, jobs.leasing.set)
         assert await work.stop() is None
         assert jobs.released == [Job("a", 1)]
-        work.worker._leases.clear()
-        work.worker._leasing = None
     assert jobs.begun == []
 
 
@@ -248,8 +250,8 @@ async def test_failure() -> None:
         await asyncio.wait([work.task])
         assert work.task.exception() is first
         assert asyncio.get_running_loop().time() == 1
-        assert await work.worker.stop() is first
-    assert [job.id for job in jobs.released] == ["a", "b", "a", "b"]
+        assert await work.stop() is first
+    assert [job.id for job in jobs.released] == ["a", "b"]
 
 
 @virtual
@@ -272,7 +274,7 @@ async def test_drain() -> None:
     async with working(jobs) as work:
         await work.worker.drain()
         assert asyncio.get_running_loop().time() in range(10, 12)
-        assert [job.id for job in jobs.done] == ["a", "b", "c"]
+        assert sorted(job.id for job in jobs.done) == ["a", "b", "c"]
 
 
 def test_backoff() -> None:
@@ -280,7 +282,7 @@ def test_backoff() -> None:
     chance, second = SeededChance(1), timedelta(seconds=1)
     for failures in (1, 2, 5, 100):
         pauses = [backoff(second, failures, LONGEST_BACKOFF, chance) for _ in range(200)]
-        limit = min(LONGEST_BACKOFF, second * 2 ** (failures - 1))
+        limit = min(LONGEST_BACKOFF, second * 2 ** min(failures - 1, 12))
         assert timedelta(0) <= min(pauses) < limit * 0.1
         assert limit * 0.9 < max(pauses) <= limit
     assert backoff(second * 0, 3, LONGEST_BACKOFF, chance) == timedelta(0)

@@ -89,8 +89,8 @@ async def test_confirmed(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_another_sessions_notifications(tmp_path: Path) -> None:
-    """What is notified of other sessions, or can't be understood, confirms nothing."""
+async def test_other_notifications(tmp_path: Path) -> None:
+    """What is notified of other sessions, or of something else, or can't be understood, confirms nothing."""
     async with desk(tmp_path) as here:
         session, other = await here.chat(), await here.chat()
         here.switch(ignore={})
@@ -99,6 +99,7 @@ async def test_another_sessions_notifications(tmp_path: Path) -> None:
         data = {"facebooksession": {"state": "LeftChat"}}
         here.simulator.bayeux.publish(AGENT, "/v2/me/facebooksession", data)
         here.simulator.back_end.request(AGENT, other, {"operationName": "Leave"}, by="desktop")
+        here.simulator.back_end.tell(here.simulator.platform.customer_writes(session, "Are you still there?"))
         progress = await going
         assert (progress.state, progress.because) == (
             FollowUpState.FAILED,
@@ -159,7 +160,7 @@ async def test_no_waiting(tmp_path: Path) -> None:
         session = await here.chat()
         progress = await here.operate(Operation.leave(session), wait=False)
         assert progress.state is FollowUpState.ACCEPTED
-        assert here.simulator.bayeux.published == 3
+        assert here.simulator.bayeux.clients == {}
         await asyncio.sleep(1)
         assert here.simulator.platform.count(session, "Leave") == 1
 
@@ -188,7 +189,7 @@ async def test_no_such_session(tmp_path: Path, wait: bool) -> None:
 async def test_not_allowed(tmp_path: Path) -> None:
     """What the session doesn't allow isn't sent."""
     async with desk(tmp_path) as here:
-        progress = await here.operate(Operation.accept(await here.chat(), "Marat"))
+        progress = await here.operate(Operation.reject(await here.chat()))
         assert (progress.state, progress.attempts) == (FollowUpState.FAILED, 0)
 
 
@@ -209,7 +210,7 @@ async def test_unreachable(tmp_path: Path) -> None:
         session = await here.chat()
         here.switch(**{"5xx": {"on": ["notifications"]}})
         began = VirtualClock().monotonic()
-        with pytest.raises(UnavailableError, match="/api/v2/notifications: .*; nothing was sent"):
+        with pytest.raises(UnavailableError, match=r"/api/v2/notifications: .*; nothing was sent"):
             await here.operate(Operation.leave(session))
         assert VirtualClock().monotonic() - began == pytest.approx(READY_SECONDS, abs=1)
         assert here.simulator.platform.count(session, "Leave") == 0

@@ -197,3 +197,25 @@ def test_the_table_is_whole(kind: Any) -> None:
     assert "GWS 8.5.2" in kind.source
     assert kind.is_confirmed is ("nothing shows" not in kind.succeeds)
     assert kind.can_be_read_back is (kind.in_session is not None)
+
+
+@pytest.mark.parametrize("session", ["", ".", "..", "a/b", "x" * 200, None, 5], ids=repr)
+def test_session_id(session: Any) -> None:
+    """What can't be a session's id is refused when the operation is made: it becomes part of an address."""
+    with pytest.raises(ValueError, match="Leave needs a session's id"):
+        Operation("Leave", session)
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", float("nan"), {(1, 2): 3}], ids=repr)
+def test_parameters_without_words(value: object) -> None:
+    """Parameters that JSON has no words for are refused when the operation is made: they are written down and sent."""
+    with pytest.raises(ValueError, match="AttachUserData has a parameter that JSON has no words for"):
+        Operation.attach_user_data(ID, {"key": value})
+
+
+def test_unchecked() -> None:
+    """An operation that was written down is what it was; whether it can be sent, a check says."""
+    assert Operation.unchecked("SendMessage", ID, {"text": "hello"}) == Operation.send_message(ID, "hello")
+    unknown = Operation.unchecked("Wave", ID, {"with": "a hand"})
+    with pytest.raises(ValueError, match="there is no operation 'Wave'"):
+        unknown.check()

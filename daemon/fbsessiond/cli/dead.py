@@ -92,9 +92,8 @@ def drop(
 
 def to_record(dead: DeadLetter, reader: Reader, *, reveal: bool) -> dict[str, Any]:
     """Return a dead letter as a line of JSON shows it; a customer's values in its reason stand there as tokens."""
-    entry = next(reader.entries(after_seq=dead.seq - 1), None)
-    if entry is not None and entry.seq != dead.seq:  # forgotten just now
-        entry = None
+    following = next(reader.entries(after_seq=dead.seq - 1), None)
+    entry = following if following is not None and following.seq == dead.seq else None  # None: forgotten just now
     reason = _reason(dead)
     if not reveal:
         reason = _without_customer_data(reason, entry, reader)

@@ -21,6 +21,7 @@ def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[None, No
     for name in list(environment.variables):
         if name.startswith("FBSESSIOND_"):
             monkeypatch.delenv(name)
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # a process that a test starts prints as one in a shell does
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)

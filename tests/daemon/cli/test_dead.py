@@ -1,15 +1,14 @@
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli_parts import CANARY, HOSTILE, SESSION, Command, notification, write_lines
-from daemon.journal.suite.follow_ups import PARKED, ask, comment, end
 from fbsessiond.cli.dead import to_record
-from fbsessiond.journal.engines import open_journal, open_reader
+from fbsessiond.journal.engines import open_reader
 from fbsessiond.journal.records import DeliveryRecord, DeliveryState
 from fbsessiond.testing import EPOCH
-from journal_parts import NOW, append, draft, kill
 
 FIELDS = ["delivery", "handler", "session", "after", "attempts", "reason", "at"]
 
@@ -116,16 +115,22 @@ def test_unknown(fbsessiond: Command, journal: str, verb: str, delivery: str) ->
 
 
 @pytest.fixture
-async def parked(tmp_path: Path) -> str:
-    """The address of a journal in which follow-ups are parked, with a customer's name in the reason."""
-    journal = open_journal("sqlite:parked.db", tmp_path, NOW)
-    await append(journal, draft("S0", "LeftChat", "wrap-up"))
-    await kill(journal, "wrap-up")
-    for session in ("S1", "S2"):
-        await ask(journal, comment(1, session), comment(2, session), session=session)
-    await end(journal, replace(PARKED, because=f"in doubt: {CANARY}"))
-    journal.close()
-    return f"sqlite:{tmp_path}/parked.db"
+def parked(fbsessiond: Command, tmp_path: Path) -> str:
+    """The address of a journal in which two sessions' follow-ups are parked, with a customer's name in the reason."""
+    steps = '[{ operation = "AddComment", comment = "one" }, { operation = "Complete" }]'
+    (tmp_path / "c.toml").write_text(f'[handlers.wrap-up]\nuse = "operations"\nsteps = {steps}\n')
+    write_lines(
+        tmp_path / "two.jsonl", *(notification("LeftChat", session, comment=CANARY) for session in ("S1", "S2"))
+    )
+    fbsessiond("replay", "two.jsonl", "--config", "c.toml", "--journal", "sqlite:parked.db")
+    with sqlite3.connect(tmp_path / "parked.db") as connection:
+        connection.execute(
+            "UPDATE follow_ups SET attempts = 1, because = ?,"
+            " state = CASE step WHEN 1 THEN 'parked' ELSE 'withdrawn' END",
+            (f"in doubt: {CANARY}",),
+        )
+    connection.close()
+    return "sqlite:parked.db"
 
 
 def progresses(journal: str) -> list[tuple[str, str]]:
@@ -137,36 +142,33 @@ def progresses(journal: str) -> list[tuple[str, str]]:
 
 
 def test_follow_ups(fbsessiond: Command, parked: str) -> None:
-    """A follow-up that is parked or failed is a dead letter, too, in the order of its entry."""
+    """A follow-up that is parked or failed is a dead letter, too, with the fields of any other."""
     ran = fbsessiond("dead", "list", "--json", "--reveal", "--journal", parked)
-    assert [one["delivery"] for one in ran.records] == ["1/wrap-up", "2/wrap-up/1", "3/wrap-up/1"]
-    assert list(ran.records[1]) == FIELDS
-    assert ran.records[1] == {
-        "delivery": "2/wrap-up/1",
-        "handler": "wrap-up",
-        "session": "S1",
-        "after": "LeftChat",
-        "attempts": 1,
-        "reason": f"AddComment parked: in doubt: {CANARY}",
-        "at": "2026-01-01T00:00:00.000000Z",
-    }
-    assert fbsessiond("dead", "show", "2/wrap-up/1", "--journal", parked).lines[0] == "delivery  2/wrap-up/1"
+    assert [list(one) for one in ran.records] == [FIELDS] * 2
+    first, second = ran.records
+    assert (first["delivery"], second["delivery"]) == ("1/wrap-up/1", "2/wrap-up/1")
+    assert (first["handler"], first["session"], first["after"], first["attempts"]) == ("wrap-up", "S1", "LeftChat", 1)
+    assert first["reason"] == f"AddComment parked: in doubt: {CANARY}"
+    ran = fbsessiond("dead", "show", "1/wrap-up/1", "--journal", parked)
+    assert ran.lines[0] == "delivery  1/wrap-up/1"
+    assert ran.lines[5].startswith("reason    AddComment parked: in doubt: [content:")
+    assert CANARY not in ran.out
 
 
 def test_retry_follow_up(fbsessiond: Command, parked: str) -> None:
     """One that is to be tried again is intended anew, with the steps after it."""
-    ran = fbsessiond("dead", "retry", "2/wrap-up/1", "--journal", parked)
-    assert (ran.status, ran.lines[0].partition(" ")[0]) == (0, "2/wrap-up/1")
-    assert progresses(parked)[:2] == [("2/wrap-up/1", "intended"), ("2/wrap-up/2", "intended")]
-    assert fbsessiond("dead", "retry", "2/wrap-up/1", "--journal", parked).status == 2
+    ran = fbsessiond("dead", "retry", "1/wrap-up/1", "--journal", parked)
+    assert (ran.status, ran.lines[0].partition(" ")[0]) == (0, "1/wrap-up/1")
+    assert progresses(parked)[:2] == [("1/wrap-up/1", "intended"), ("1/wrap-up/2", "intended")]
+    assert fbsessiond("dead", "retry", "1/wrap-up/1", "--journal", parked).status == 2
 
 
 def test_drop_follow_up(fbsessiond: Command, parked: str) -> None:
     """One that is dropped is withdrawn for good."""
-    ran = fbsessiond("dead", "drop", "2/wrap-up/1", "--reason", "no use", "--journal", parked)
-    assert (ran.status, ran.lines) == (0, ["2/wrap-up/1 is withdrawn."])
-    assert progresses(parked)[:2] == [("2/wrap-up/1", "withdrawn"), ("2/wrap-up/2", "withdrawn")]
-    assert fbsessiond("dead", "drop", "2/wrap-up/1", "--reason", "again", "--journal", parked).status == 2
+    ran = fbsessiond("dead", "drop", "1/wrap-up/1", "--reason", "no use", "--journal", parked)
+    assert (ran.status, ran.lines) == (0, ["1/wrap-up/1 is withdrawn."])
+    assert progresses(parked)[:2] == [("1/wrap-up/1", "withdrawn"), ("1/wrap-up/2", "withdrawn")]
+    assert fbsessiond("dead", "drop", "1/wrap-up/1", "--reason", "again", "--journal", parked).status == 2
 
 
 def test_hostile(fbsessiond: Command, configuration: Path, tmp_path: Path) -> None:
@@ -184,7 +186,8 @@ def test_forgotten_entry(journal: str) -> None:
     """Where a reason's entry was forgotten just now, only the part of it is told that can hold no customer data."""
     reader = open_reader(journal, Path())
     dead = DeliveryRecord(99, "log", "a", SESSION, None, DeliveryState.DEAD, 1, f"LookupError\n{CANARY}", EPOCH)
-    assert to_record(dead, reader, reveal=False)["reason"] == "LookupError"
+    for seq in (0, 99):
+        assert to_record(replace(dead, seq=seq), reader, reveal=False)["reason"] == "LookupError"
     assert to_record(replace(dead, seq=4), reader, reveal=False)["reason"].startswith("LookupError: [")
     assert to_record(replace(dead, seq=1), reader, reveal=False)["after"] == "Invited"
     assert to_record(replace(dead, seq=4, because=None), reader, reveal=False)["reason"] == ""

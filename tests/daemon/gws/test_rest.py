@@ -556,6 +556,7 @@ async def test_addresses_in_answers() -> None:
         said = says(200, headers, statusCode=0, uri=elsewhere.url, facebooksessions=[document])
         async with asking(said, all=[said]) as (platform, rest):
             found = await rest.session(SESSION)
+            assert found is not None
             assert found == document
             await rest.operate(Operation.leave(found["id"]))
             assert platform.lines == [f"GET {ALL}?fields=*", f"POST {ONE}"]

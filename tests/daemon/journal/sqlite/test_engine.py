@@ -199,8 +199,8 @@ async def test_arrivals_left(journal: SqliteJournal) -> None:
     """Who doesn't wait for a session any more leaves nothing behind, whether anything arrived or not."""
     with journal.arrivals("agent1", "S1"), journal.arrivals("agent1", "S2"), journal.arrivals("agent1", "S1"):
         await append(journal, draft("S1"), draft("S3"))
-    assert journal._arrivals == {}
-    assert journal._arrived == []
+    assert journal._arrivals == {}  # pyright: ignore[reportPrivateUsage]
+    assert journal._arrived == []  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_since(journal: SqliteJournal) -> None:

@@ -155,13 +155,13 @@ class FollowUps(Part):
     ) -> None:
         """What has begun ends before an earlier one goes, though that comes first otherwise."""
         await append(journal, draft("S1", "Chatting", "log"), draft("S1", "LeftChat", "wrap-up", before="Chatting"))
-        for handler in ("wrap-up", "log"):
-            (one,) = await lease(journal, handler)
-            await journal.settle([Settlement(one, DeliveryState.DELIVERED, 1, follow_ups=[comment(1)])], NOW)
-            if handler == "wrap-up":
-                (running,) = await lease_follow_ups(journal)
-                if begun is not None:
-                    await journal.record_follow_up(running, begun, NOW)
+        (earlier,) = await lease(journal, "log")
+        (later,) = await lease(journal, "wrap-up")
+        await journal.settle([Settlement(later, DeliveryState.DELIVERED, 1, follow_ups=[comment(1)])], NOW)
+        (running,) = await lease_follow_ups(journal)
+        if begun is not None:
+            await journal.record_follow_up(running, begun, NOW)
+        await journal.settle([Settlement(earlier, DeliveryState.DELIVERED, 1, follow_ups=[comment(1)])], NOW)
         assert await lease_follow_ups(journal) == []
         assert verified(reader) == []
         if begun is not None:

@@ -1,0 +1,245 @@
+"""The lane of follow-ups: from the journal to the simulated GWS and back, on virtual time."""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from cometd_servers import run_with_sockets
+from daemon.journal.suite.follow_ups import ask, lease_follow_ups
+from fbsessiond import Delivery, Operation
+from fbsessiond.chance import SeededChance
+from fbsessiond.dispatch import Dispatch
+from fbsessiond.errors import RefusedError
+from fbsessiond.follow_up import FollowUpState, Progress
+from fbsessiond.follow_ups import CapturingLane, FollowUpLane, FollowUpSettings
+from fbsessiond.journal.engines import open_journal
+from fbsessiond.journal.interface import Journal
+from fbsessiond.journal.sqlite.engine import SqliteJournal
+from fbsessiond.journal.sqlite.file import MEMORY
+from fbsessiond.simulator.faults import FaultTable
+from fbsessiond.testing import EPOCH, VirtualClock
+from floor import AGENT, PATIENCE, WRAP_UP, Floor, asking, floor
+
+CONFIRMED = FollowUpState.CONFIRMED
+WRITTEN = "my number is 555-1234"
+"""What is in a parameter: it must not be logged."""
+
+
+def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test on virtual time."""
+
+    @functools.wraps(test)
+    def run(*arguments: Any, **named: Any) -> None:
+        run_with_sockets(test(*arguments, **named))
+
+    return run
+
+
+def switch(here: Floor, **faults: Any) -> None:
+    """Switch faults on, in place of those that were."""
+    here.simulator.faults.switch(FaultTable.model_validate(faults))
+
+
+def comments(*texts: str) -> Callable[[Delivery], Sequence[Operation]]:
+    """Ask for comments on the session."""
+    return lambda delivery: [Operation.add_comment(delivery.transition.session, text) for text in texts]
+
+
+def dispatch_of(journal: Journal, lane: FollowUpLane) -> Dispatch:
+    """Return a dispatch of follow-ups alone."""
+    return Dispatch(journal, (), VirtualClock(), SeededChance(1), lane)
+
+
+async def carry_out_all(journal: Journal, lane: FollowUpLane) -> None:
+    """Carry out what is due, and stop."""
+    dispatch = dispatch_of(journal, lane)
+    running = asyncio.create_task(dispatch.run())
+    await dispatch.drain()
+    running.cancel()
+    await asyncio.wait([running])
+
+
+@virtual
+async def test_side_by_side() -> None:
+    """Sessions run side by side, and of one session one follow-up at a time."""
+    async with floor(WRAP_UP) as here:
+        sessions = [await here.chat(), await here.chat()]
+        switch(here, slow={"on": ["operations"], "pause": "10s"})
+        await asyncio.gather(*(here.rest.operate(Operation.leave(session)) for session in sessions))
+        most = 0
+
+        def have_ended() -> bool:
+            nonlocal most
+            running = [sum(one.is_running for one in here.follow_ups(session)) for session in sessions]
+            assert max(running) <= 1
+            most = max(most, sum(running))
+            return all(here.states(session) == [CONFIRMED] * 2 for session in sessions)
+
+        await here.until(have_ended)
+        assert most == 2
+
+
+@virtual
+async def test_steps_after_a_failure() -> None:
+    """A step that fails withdraws those after it, which are never sent; the log says what a person needs to know."""
+    twice = asking("twice", "LeftChat", lambda delivery: _of(delivery, Operation.send_message))
+    with capture_logs() as logged:
+        async with floor(twice) as here:
+            session = await here.chat()
+            await here.rest.operate(Operation.leave(session))
+            failed, withdrawn = await here.settled(session, 2)
+            assert here.simulator.platform.count(session, "Complete") == 0
+    assert [failed.progress.state, withdrawn.progress.state] == [FollowUpState.FAILED, FollowUpState.WITHDRAWN]
+    (line,) = [each for each in logged if each["event"] == "follow_up.failed"]
+    assert line == {
+        "event": "follow_up.failed",
+        "follow_up": failed.id,
+        "operation": "SendMessage",
+        "session": session,
+        "attempts": 0,
+        "because": "not sent: in LeftChat the session doesn't allow SendMessage",
+        "log_level": "error",
+    }
+
+
+def _of(delivery: Delivery, first: Callable[[str, str], Operation]) -> Sequence[Operation]:
+    session = delivery.transition.session.id
+    return [first(session, WRITTEN), Operation.complete(session)]
+
+
+@virtual
+async def test_tried_again() -> None:
+    """What didn't happen is tried again after a pause."""
+    async with floor(asking("note", "LeftChat", comments("seen"))) as here:
+        session = await here.chat()
+        await here.rest.operate(Operation.leave(session))
+        switch(here, **{"5xx": {"count": 2, "on": ["operations"]}})
+        with capture_logs() as logged:
+            (ended,) = await here.settled(session)
+        assert (ended.progress.state, ended.progress.attempts) == (CONFIRMED, 3)
+        again = [each for each in logged if each["event"] == "follow_up.again"]
+        assert [(each["attempts"], each["log_level"]) for each in again] == [(1, "warning"), (2, "warning")]
+        assert here.simulator.platform.count(session, "AddComment") == 1
+
+
+@virtual
+async def test_refused_credentials() -> None:
+    """Refused credentials end the dispatch, and reach its caller; the follow-up stays intended, and isn't in doubt."""
+    async with floor(asking("note", "LeftChat", comments("seen"))) as here:
+        session = await here.chat()
+        await here.rest.operate(Operation.leave(session))
+        switch(here, **{"403": {"on": ["operations", "reads"]}})
+        dispatching = here.tasks[1]
+        await asyncio.wait([dispatching], timeout=60)
+        assert isinstance(dispatching.exception(), RefusedError)
+        (left,) = here.follow_ups(session)
+        assert (left.progress.state, left.is_running) == (FollowUpState.INTENDED, False)
+
+
+@pytest.mark.parametrize("fault", [{"lose": {"count": 1}}, {"ignore": {"count": 1}}], ids=["done", "not done"])
+@virtual
+async def test_stop_in_the_middle(tmp_path: Path, fault: dict[str, Any]) -> None:
+    """A stop hands back what runs with its progress; the next daemon goes on, and it takes effect once."""
+    url, parts = "sqlite:journal.db", list[Floor]()
+
+    def ask_with_fault(delivery: Delivery) -> Sequence[Operation]:
+        switch(parts[0], **fault)
+        return comments("seen")(delivery)
+
+    first = open_journal(url, tmp_path, EPOCH)
+    async with floor(asking("note", "LeftChat", ask_with_fault), journal=first) as here:
+        parts.append(here)
+        session = await here.chat()
+        await here.rest.operate(Operation.leave(session))
+        await here.until(lambda: here.states(session) == [FollowUpState.ACCEPTED])
+        for task in here.tasks:
+            task.cancel()
+        await asyncio.wait(here.tasks)
+        (left,) = here.follow_ups(session)
+        assert (left.progress.state, left.progress.attempts, left.is_running) == (FollowUpState.ACCEPTED, 1, False)
+        first.close()
+        again = open_journal(url, tmp_path, VirtualClock().now())
+        lane = FollowUpLane(again, {AGENT: here.rest}, VirtualClock(), SeededChance(1), FollowUpSettings(PATIENCE))
+        running = asyncio.create_task(dispatch_of(again, lane).run())
+        await here.until(lambda: not next(again.reader().follow_ups()).progress.state.is_open)
+        running.cancel()
+        await asyncio.wait([running])
+        (ended,) = again.reader().follow_ups()
+        is_done = "lose" in fault
+        assert (ended.progress.state, ended.progress.attempts) == (FollowUpState.OBSERVED, 1 if is_done else 2)
+        assert here.simulator.platform.count(session, "AddComment") == 1
+        again.close()
+
+
+@virtual
+async def test_agent_gone() -> None:
+    """A follow-up for an agent that isn't configured any more has failed, and says so; a person can try it again."""
+    journal = SqliteJournal(MEMORY, EPOCH)
+    await ask(journal, Operation.complete("S1"))
+    with capture_logs() as logged:
+        await carry_out_all(journal, FollowUpLane(journal, {}, VirtualClock(), SeededChance(1)))
+    (failed,) = journal.reader().stuck_follow_ups()
+    assert failed.progress == Progress(FollowUpState.FAILED, because="the configuration has no agent 'agent1' any more")
+    assert [line["event"] for line in logged] == ["follow_up.failed"]
+    assert journal.reader().retry_follow_up(failed, EPOCH)
+    journal.close()
+
+
+@virtual
+async def test_unknown_operation() -> None:
+    """An operation that another version wrote down is parked, with the reason, and holds nothing else up."""
+    journal = SqliteJournal(MEMORY, EPOCH)
+    await ask(journal, Operation.complete("S1"))
+    await ask(journal, Operation.complete("S1"))
+    journal.connection.execute("UPDATE follow_ups SET operation = 'Wave', attempts = 3 WHERE seq = 1")
+    await carry_out_all(journal, FollowUpLane(journal, {}, VirtualClock(), SeededChance(1)))
+    parked, other = journal.reader().stuck_follow_ups()
+    assert (parked.progress.state, parked.progress.attempts) == (FollowUpState.PARKED, 3)
+    assert (parked.progress.because or "").startswith("not sent by this version: there is no operation 'Wave'")
+    assert other.progress.state is FollowUpState.FAILED
+    journal.close()
+
+
+@virtual
+async def test_captured() -> None:
+    """What is captured is never sent: it has ended, for every daemon that opens this journal later, too."""
+    journal = SqliteJournal(MEMORY, EPOCH)
+    await ask(journal, Operation.set_disposition("S1", "resolved"), Operation.complete("S1"))
+    with capture_logs() as logged:
+        await carry_out_all(journal, CapturingLane(journal, VirtualClock(), SeededChance(1)))
+    assert [one.progress for one in journal.reader().follow_ups()] == [Progress(FollowUpState.CAPTURED)] * 2
+    assert await lease_follow_ups(journal) == []
+    assert logged == []
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "event"),
+    [
+        ({}, "confirmed"),
+        ({"5xx": {"count": 1, "on": ["operations"]}}, "again"),
+        ({"drop-request": {"count": 1, "on": ["operations"]}}, "again"),
+        ({"lose": {"count": 1}}, "observed"),
+        ({"ignore": {}}, "failed"),
+    ],
+)
+@virtual
+async def test_parameters_in_no_log(caplog: pytest.LogCaptureFixture, fault: dict[str, Any], event: str) -> None:
+    """No line of the log holds a parameter's value, whatever becomes of the follow-up."""
+    caplog.set_level(logging.DEBUG)
+    with capture_logs() as logged:
+        async with floor(asking("note", "LeftChat", comments(WRITTEN, f"{WRITTEN}!"))) as here:
+            session = await here.chat()
+            await here.rest.operate(Operation.leave(session))
+            await here.until(lambda: here.states(session))
+            switch(here, **fault)
+            await here.settled(session, 2)
+    assert f"follow_up.{event}" in {line["event"] for line in logged}
+    assert WRITTEN not in repr(logged)
+    assert WRITTEN not in caplog.text
