@@ -70,7 +70,7 @@ class LoopWatch:
         log.error(
             "loop.blocked",
             by=task.get_name() if task else "unknown",
-            at=list(itertools.islice(_places(frame), PLACES)),
+            where=list(itertools.islice(_places(frame), PLACES)),
             hint="await what takes time, or hand it to asyncio.to_thread",
         )
 

@@ -72,8 +72,8 @@ class Command(Handler):
         """Run the program once. Raises `NotDoneError` where it fails, and `OSError` where it can't be started."""
         environment = {
             **self._environment(),
-            "FBSESSIOND_KEY": delivery.key,
-            "FBSESSIOND_ATTEMPT": str(delivery.attempt),
+            "DELIVERY_KEY": delivery.key,
+            "DELIVERY_ATTEMPT": str(delivery.attempt),
         }
         argv = [self._program, *self.argv[1:]]
         ended = await run(argv, document_of(delivery, self.data), environment, self.working_directory)

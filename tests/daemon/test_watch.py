@@ -52,7 +52,7 @@ async def test_named_while_it_blocks() -> None:
         source, first = inspect.getsourcelines(function)
         (number,) = [
             int(found[1])
-            for place in line["at"]
+            for place in line["where"]
             if (found := PLACE.fullmatch(place)) and found[2] == function.__qualname__
         ]
         assert first < number <= first + len(source)
@@ -84,7 +84,7 @@ async def test_nobody_in_particular() -> None:
         await done.wait()
     (line,) = logged
     assert line["by"] == "unknown"
-    assert any("callback" in place for place in line["at"])
+    assert any("callback" in place for place in line["where"])
 
 
 async def test_waiting() -> None:
@@ -114,5 +114,5 @@ async def test_deep() -> None:
             deep(calls - 1) if calls else block_until(logged, 1)
 
         deep(100)
-    assert len(logged[0]["at"]) == PLACES
-    assert any("block_until" in place for place in logged[0]["at"])
+    assert len(logged[0]["where"]) == PLACES
+    assert any("block_until" in place for place in logged[0]["where"])

@@ -78,7 +78,7 @@ async def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("LANG", raising=False)
     monkeypatch.setenv("GWS_PASSWORD", "hunter2")
     file = tmp_path / "read"
-    command = made(*copying(file, "dict(os.environ)"), environment={"SHOP": "north", "FBSESSIOND_KEY": "another"})
+    command = made(*copying(file, "dict(os.environ)"), environment={"SHOP": "north", "DELIVERY_KEY": "another"})
     await tried(command)
     told = json.loads(file.read_text())
     told.pop("LC_CTYPE", None)  # Python sets it for itself
@@ -86,8 +86,8 @@ async def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "PATH": "/usr/bin:/bin",
         "HOME": "/home/operator",
         "SHOP": "north",
-        "FBSESSIOND_KEY": DELIVERY.key,
-        "FBSESSIOND_ATTEMPT": "3",
+        "DELIVERY_KEY": DELIVERY.key,
+        "DELIVERY_ATTEMPT": "3",
     }
 
 

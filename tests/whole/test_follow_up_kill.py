@@ -36,8 +36,8 @@ SETTLED_SECONDS = 120.0
 
 HANDLERS = """
 [follow_ups]
-confirmation = "600ms"
-settling = "300ms"
+confirmation = "1s"
+settling = "600ms"
 backoff = "50ms"
 attempts = 1000
 [handlers.greet]
