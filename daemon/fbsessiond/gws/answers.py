@@ -87,7 +87,7 @@ class Answer:
     def code(self) -> int | None:
         """The `statusCode`."""
         code = (self.body or {}).get("statusCode")
-        return code if isinstance(code, int) else None
+        return code if type(code) is int else None  # a bool is an int, too
 
     @property
     def is_not_signed_in(self) -> bool:
@@ -103,7 +103,7 @@ class Answer:
     def reference_id(self) -> int | None:
         """What links the notification to come to this request; often absent."""
         reference = (self.body or {}).get("referenceId")
-        return reference if isinstance(reference, int) else None
+        return reference if type(reference) is int else None
 
 
 def read_answer(http: int, content: bytes) -> Answer:

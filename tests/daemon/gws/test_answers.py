@@ -54,7 +54,8 @@ def test_refusal_without_a_status_code(http: int, again: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"<html>Bad gateway</html>", b"[]", b"{", b'{"statusCode": "0"}', b"[" * 5000]
+    "content",
+    [b"", b"<html>Bad gateway</html>", b"[]", b"{", b'{"statusCode": "0"}', b'{"statusCode": false}', b"[" * 5000],
 )
 @pytest.mark.parametrize("http", [200, 302, 500, 502, 504])
 def test_unreadable_answer(http: int, content: bytes) -> None:
