@@ -6,6 +6,7 @@ These are the public names: what a handler is written with.
 from fbsessiond.durations import Duration
 from fbsessiond.errors import DiskError
 from fbsessiond.finding import Finding
+from fbsessiond.follow_up import Webhook
 from fbsessiond.handler import Defer, Delivery, Done, Handler, Outcome, Reject, StatePath
 from fbsessiond.message import Origin
 from fbsessiond.notification import Participant
@@ -33,4 +34,5 @@ __all__ = [
     "Session",
     "StatePath",
     "Transition",
+    "Webhook",
 ]

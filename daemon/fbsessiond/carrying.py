@@ -135,13 +135,13 @@ class Carrying:
         doubted_at = self._clock.now()  # not when it was sent: a slow answer may have broken off just now
         if (ended := await self._decided(progress, doubted_at + self._patience.settling)) is not None:
             return ended
+        doubt = progress.because or "interrupted before the answer"
         try:
             shows = await self._read_back()
         except UnavailableError as error:
             return self._wait(progress, f"in doubt, and can't be read back: {error}")
         if shows is None:
-            because = progress.because or "interrupted before the answer"
-            return _ended(progress, FollowUpState.PARKED, f"{because}; nothing tells whether it was done")
+            return _ended(progress, FollowUpState.PARKED, f"{doubt}; nothing tells whether it was done")
         if shows:
             return _ended(progress, FollowUpState.OBSERVED, "in doubt, and the session shows it")
         return self._again(progress, "in doubt, and the session shows that it didn't happen")

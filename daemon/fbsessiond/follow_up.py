@@ -1,14 +1,53 @@
 """Follow-ups: what a handler asks for, and how far each has come."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
-from fbsessiond.operations import Operation
+from fbsessiond.operations import Operation, Parameters
 
-FollowUp: TypeAlias = Operation
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A message of a handler's own, posted by an instance of the handler `webhook` in its turn among the follow-ups."""
+
+    to: str
+    """The instance's name in the configuration, which has its address and its secrets."""
+    session: str
+    """The id of the session that it is about."""
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What it says; what stands here leaves this machine."""
+
+    name: ClassVar[str] = "Webhook"
+
+    @property
+    def parameters(self) -> Parameters:
+        """What is written down of it."""
+        return {"to": self.to, "data": dict(self.data)}
+
+    def check(self) -> None:
+        """Raise `ValueError` where it couldn't be written down."""
+        try:
+            json.dumps(self.parameters, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"a webhook's data should be JSON: {error}") from error
+
+    def __post_init__(self) -> None:
+        self.check()
+
+
+FollowUp: TypeAlias = Operation | Webhook
 """An action that a handler asks for."""
+
+
+def written(name: str, session: str, parameters: Parameters) -> FollowUp:
+    """Return a follow-up that was written down, perhaps by another version: `check` says whether this one knows it."""
+    if name == Webhook.name and isinstance(data := parameters.get("data"), Mapping):
+        return Webhook(str(parameters.get("to")), session, data)
+    return Operation.unchecked(name, session, parameters)
 
 
 class FollowUpState(StrEnum):

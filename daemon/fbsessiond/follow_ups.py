@@ -1,20 +1,25 @@
 """Follow-ups, from the journal to GWS and back: a lane of the dispatch, as each handler is one."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 import structlog
 
 from fbsessiond.carrying import Carrying, Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
-from fbsessiond.follow_up import FollowUpState, Progress
+from fbsessiond.errors import DiskError
+from fbsessiond.follow_up import FollowUpState, Progress, Webhook
 from fbsessiond.gws.rest import Rest
+from fbsessiond.handler import Defer, Done, Handler, Reject
 from fbsessiond.journal.interface import FOLLOW_UPS, Journal
 from fbsessiond.journal.records import FollowUpLease
 from fbsessiond.journal_evidence import JournalEvidence
 from fbsessiond.lane import LONGEST_BACKOFF, backoff
+from fbsessiond.operations import Operation
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +36,13 @@ class FollowUpSettings:
     concurrency: int = 64
 
 
+POST_SECONDS = 60.0
+"""How long posting a webhook may take, on top of what its own settings allow."""
+
+POST_PAUSE = timedelta(milliseconds=100)
+"""The shortest pause before a deferred one is posted again."""
+
+
 class FollowUpLane:
     """Carries out what handlers asked for: side by side for different sessions, one after the other for each."""
 
@@ -43,8 +55,10 @@ class FollowUpLane:
         clock: Clock,
         chance: Chance,
         settings: FollowUpSettings = FollowUpSettings(),
+        handlers: Mapping[str, Handler] = MappingProxyType({}),
     ) -> None:
-        """Take the REST client of each agent."""
+        """Take the REST client of each agent, and the handlers by name, for the webhooks among the follow-ups."""
+        self._handlers = handlers
         self.concurrency = settings.concurrency
         self._journal = journal
         self._rests = rests
@@ -78,21 +92,56 @@ class FollowUpLane:
             lease.operation.check()
         except ValueError as error:
             return replace(lease.progress, state=FollowUpState.PARKED, because=f"not sent by this version: {error}")
+        if isinstance(lease.operation, Webhook):
+            return await self._post(lease.operation, lease)
         rest = self._rests.get(lease.agent)
         if rest is None:
             because = f"the configuration has no agent {lease.agent!r} any more"
             return Progress(FollowUpState.FAILED, lease.progress.attempts, because=because)
-        return await self._carrying(lease, rest, current).go_on(lease.progress)
+        return await self._carrying(lease.operation, lease, rest, current).go_on(lease.progress)
 
-    def _carrying(self, lease: FollowUpLease, rest: Rest, current: Callable[[], FollowUpLease]) -> Carrying:
+    async def _post(self, webhook: Webhook, lease: FollowUpLease) -> Progress:
+        """Have a webhook posted; a receiver tells an attempt that comes twice by its key."""
+        attempts = lease.progress.attempts + 1
+        if (handler := self._handlers.get(webhook.to)) is None:
+            return Progress(FollowUpState.FAILED, attempts, because=f"the configuration has no handler {webhook.to!r}")
+        try:
+            async with asyncio.timeout(POST_SECONDS):
+                outcome: object = await handler.post(webhook, f"{self._journal.identity}/{lease.id}", self._clock.now())
+        except DiskError:
+            raise
+        except Exception as error:  # noqa: BLE001  a handler's own code, which can raise anything
+            return self._again(attempts, type(error).__name__)
+        match outcome:
+            case Done():
+                return Progress(FollowUpState.CONFIRMED, attempts)
+            case Defer(pause=pause):
+                again_at = self._clock.now() + max(pause, POST_PAUSE)
+                return Progress(attempts=lease.progress.attempts, because="deferred", again_at=again_at)
+            case Reject(reason=reason):
+                return Progress(FollowUpState.FAILED, attempts, because=reason)
+            case _:  # a handler without type checks returns anything
+                return self._again(attempts, f"post() returned {type(outcome).__name__}")
+
+    def _again(self, attempts: int, because: str) -> Progress:
+        if attempts >= self._settings.patience.attempts:
+            return Progress(FollowUpState.FAILED, attempts, because=because)
+        return Progress(attempts=attempts, because=because, again_at=self._clock.now() + self._pause(attempts))
+
+    def _pause(self, failures: int) -> timedelta:
+        return backoff(self._settings.backoff, failures, LONGEST_BACKOFF, self._chance)
+
+    def _carrying(
+        self, operation: Operation, lease: FollowUpLease, rest: Rest, current: Callable[[], FollowUpLease]
+    ) -> Carrying:
         return Carrying(
-            lease.operation,
+            operation,
             rest,
-            JournalEvidence(self._journal, lease.agent, lease.operation.session, self._clock),
+            JournalEvidence(self._journal, lease.agent, operation.session, self._clock),
             clock=self._clock,
             patience=self._settings.patience,
             record=lambda progress: self._record(current(), progress),
-            pause=lambda failures: backoff(self._settings.backoff, failures, LONGEST_BACKOFF, self._chance),
+            pause=self._pause,
         )
 
     async def _record(self, lease: FollowUpLease, progress: Progress) -> None:

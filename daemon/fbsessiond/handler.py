@@ -23,7 +23,7 @@ from typing import Annotated, ClassVar, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from fbsessiond.finding import Finding
-from fbsessiond.follow_up import FollowUp
+from fbsessiond.follow_up import FollowUp, Webhook
 from fbsessiond.transition import Transition
 
 
@@ -102,6 +102,13 @@ class Handler(BaseModel, ABC):
         cancelled after the configured time-out, which counts as a failed attempt, and when the daemon stops, which
         doesn't.
         """
+
+    async def post(self, webhook: Webhook, key: str, at: datetime) -> Outcome:  # noqa: ARG002  for those that do
+        """Carry out a `Webhook` that another handler asked for, at a time in UTC; the key is the same at every attempt.
+
+        A handler that posts messages overrides it; any other refuses.
+        """
+        return Reject(f"{webhook.to} posts no webhooks: it is a {type(self).__name__}")
 
     def verify(self) -> Iterator[Finding]:
         """Check what the handler keeps, and yield what is wrong with it: `fbsessiond NAME verify`, where it has any."""

@@ -98,7 +98,8 @@ async def run_daemon(configuration: Configuration, clock: Clock, chance: Chance)
         stack.enter_context(LoopWatch(clock))
         source = CometdSource(source_settings(gws), access, clock=clock, chance=chance)
         rests = {gws.agent_name: Rest(str(gws.url), access)}
-        follow_ups = FollowUpLane(journal, rests, clock, chance, follow_up_settings(settings.follow_ups))
+        handlers = {route.name: route.handler for route in routes}
+        follow_ups = FollowUpLane(journal, rests, clock, chance, follow_up_settings(settings.follow_ups), handlers)
         pipeline = Pipeline(journal, routes, clock, chance, follow_ups)
         log.info("daemon.started", agent=gws.agent_name, handlers=[route.name for route in routes])
         if settings.http.listen and "listen" in settings.http.model_fields_set:

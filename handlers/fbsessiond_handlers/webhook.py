@@ -30,6 +30,7 @@ from pydantic import AfterValidator, AnyHttpUrl, Field, PrivateAttr, model_valid
 from yarl import URL
 
 from fbsessiond import Defer, Delivery, Done, Duration, Handler, HomePath, Outcome, Reject, Secret
+from fbsessiond import Webhook as Message
 from fbsessiond_handlers.addresses import AddressInfo, is_public, public_socket
 from fbsessiond_handlers.retry_after import date_of, pause_of
 from fbsessiond_handlers.transition_data import Data
@@ -124,16 +125,23 @@ class Webhook(Handler):
 
     async def handle(self, delivery: Delivery) -> Outcome:
         """Post one transition. Raises `NotDeliveredError`, or aiohttp's errors, where another attempt may help."""
+        now = delivery.due_at + delivery.late
+        return await self._deliver(lambda: self._envelope.seal(delivery, now), now, delivery.handler)
+
+    async def post(self, webhook: Message, key: str, at: datetime) -> Outcome:
+        """Post what another handler asked for. Raises as `handle` does."""
+        return await self._deliver(lambda: self._envelope.seal_follow_up(webhook, key, at), at, webhook.to)
+
+    async def _deliver(self, seal: "Callable[[], HTTPMessage]", now: datetime, name: str) -> Outcome:
         if self._is_gone:
             return Reject("the endpoint is disabled until a restart: its receiver answered 410 Gone")
-        now = delivery.due_at + delivery.late
         try:
             async with asyncio.timeout(self.timeout.total_seconds()):
-                response = await self._post(self._envelope.seal(delivery, now))
+                response = await self._post(seal())
         except TimeoutError as error:
             raise NotDeliveredError("no connection or no answer in time: see connect_timeout and timeout") from error
         if response.status == HTTPStatus.GONE:
-            self._disable(delivery)
+            self._disable(name)
         server_now = date_of(response.headers.get("Date", "")) or now
         return judge(response.status, response.headers.get("Retry-After"), server_now)
 
@@ -154,10 +162,10 @@ class Webhook(Handler):
         async with session.post(url, data=body, headers=message.headers, allow_redirects=False) as response:
             return response
 
-    def _disable(self, delivery: Delivery) -> None:
+    def _disable(self, name: str) -> None:
         if not self._is_gone:
             host = self.url.host
-            _log.error("webhook.disabled", handler=delivery.handler, host=host, because="410 Gone", until="restart")
+            _log.error("webhook.disabled", handler=name, host=host, because="410 Gone", until="restart")
         self._is_gone = True
 
     def _may_be_private(self, host: str) -> bool:

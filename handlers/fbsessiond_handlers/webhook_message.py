@@ -14,13 +14,14 @@ from cloudevents.core.bindings.http import HTTPMessage, to_binary_event, to_stru
 from cloudevents.core.v1.event import CloudEvent
 from standardwebhooks import Webhook as Key
 
-from fbsessiond import Delivery
+from fbsessiond import Delivery, Webhook
 from fbsessiond_handlers.transition_data import Data, data_of
 
 Mode: TypeAlias = Literal["structured", "binary"]
 """Where the event's attributes stand: in the body with its data, or in headers. [CloudEvents 1.0.2, HTTP §3]"""
 
 EVENT_TYPE = "fbsessiond.session.transition.v1"
+FOLLOW_UP_TYPE = "fbsessiond.follow_up.v1"
 
 _KEY_BYTES = range(24, 65)
 """How long a signing key is. [Standard Webhooks 1.0.0, Signature scheme]"""
@@ -47,10 +48,25 @@ class Envelope:
 
     def seal(self, delivery: Delivery, at: datetime) -> HTTPMessage:
         """Return the headers and the body of an attempt at a time, in UTC. At each attempt the id is the same."""
-        message = self._write(event_of(delivery, self._data))
-        identity = _identity(delivery.key)
+        return self._sign(event_of(delivery, self._data), delivery.key, at)
+
+    def seal_follow_up(self, webhook: Webhook, key: str, at: datetime) -> HTTPMessage:
+        """Return the headers and the body of what another handler asked to be posted."""
+        attributes = {
+            "id": key,
+            "source": "/fbsessiond",
+            "type": FOLLOW_UP_TYPE,
+            "subject": webhook.session,
+            "time": at,
+            "datacontenttype": "application/json",
+        }
+        return self._sign(CloudEvent(attributes, dict(webhook.data)), key, at)
+
+    def _sign(self, event: CloudEvent, key: str, at: datetime) -> HTTPMessage:
+        message = self._write(event)
+        identity = _identity(key)
         body = message.body.decode()
-        signatures = [key.sign(identity, at, body) for key in self._keys]
+        signatures = [signer.sign(identity, at, body) for signer in self._keys]
         headers = {
             "webhook-id": identity,
             "webhook-timestamp": str(int(at.timestamp())),

@@ -924,17 +924,21 @@ async def test_journal_fails_while_stopping(journal: SqliteJournal) -> None:
             await running
 
 
+@pytest.mark.parametrize("stops", [True, False], ids=["stop", "run"])
 @virtual
-async def test_first_failure(journal: SqliteJournal) -> None:
+async def test_first_failure(journal: SqliteJournal, stops: bool) -> None:
     """Of several failures the first is raised: what follows from it would hide it."""
 
     async def act(_: Delivery) -> Outcome:
-        await asyncio.sleep(1)
+        await asyncio.sleep(2)
         break_disk(journal)
         raise DiskError("no sync")
 
     await append(journal, draft("S1", "Invited", "log"))
     async with dispatching_to(journal, route(Recorder(act))) as running:
+        await asyncio.sleep(1)
+        if stops:
+            await stop(running)
         with pytest.raises(DiskError, match="no sync"):
             await running
 

@@ -1,4 +1,7 @@
-from fbsessiond.follow_up import FollowUpState, Progress
+import pytest
+
+from fbsessiond import Operation, Webhook
+from fbsessiond.follow_up import FollowUpState, Progress, written
 
 
 def test_open() -> None:
@@ -22,3 +25,23 @@ def test_succeeded() -> None:
 def test_beginning() -> None:
     """Progress begins with the intent, and with no attempt."""
     assert Progress() == Progress(FollowUpState.INTENDED, attempts=0, sent_at=None, after=0, again_at=None)
+
+
+@pytest.mark.parametrize("asked", [Operation.leave("S1"), Webhook("crm", "S1", {"case": 7})])
+def test_written(asked: Operation | Webhook) -> None:
+    """What is written down of a follow-up by its name, session and parameters is read back as it was."""
+    assert written(asked.name, asked.session, asked.parameters) == asked
+
+
+@pytest.mark.parametrize("parameters", [{}, {"to": "crm"}, {"to": "crm", "data": 7}])
+def test_broken_webhook(parameters: dict[str, object]) -> None:
+    """A webhook that isn't written as this version does is one that `check` refuses."""
+    with pytest.raises(ValueError, match="there is no operation 'Webhook'"):
+        written("Webhook", "S1", parameters).check()
+
+
+@pytest.mark.parametrize("value", [object(), float("nan")])
+def test_data_that_json_has_no_words_for(value: object) -> None:
+    """A webhook that couldn't be written down isn't made."""
+    with pytest.raises(ValueError, match="a webhook's data should be JSON"):
+        Webhook("crm", "S1", {"case": value})

@@ -4,15 +4,17 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
+from pydantic import PrivateAttr
 from structlog.testing import capture_logs
 
 from cometd_servers import run_with_sockets
 from daemon.journal.suite.follow_ups import ask, lease_follow_ups
-from fbsessiond import Delivery, Operation
+from fbsessiond import Defer, Delivery, DiskError, Done, Handler, Operation, Outcome, Reject, Webhook
 from fbsessiond.chance import SeededChance
 from fbsessiond.dispatch import Dispatch
 from fbsessiond.errors import RefusedError
@@ -24,7 +26,7 @@ from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.simulator.faults import FaultTable
 from fbsessiond.testing import EPOCH, VirtualClock
-from floor import AGENT, PATIENCE, WRAP_UP, Floor, asking, floor
+from floor import AGENT, PATIENCE, WRAP_UP, Asking, Floor, asking, floor
 
 CONFIRMED = FollowUpState.CONFIRMED
 WRITTEN = "my number is 555-1234"
@@ -243,3 +245,108 @@ async def test_parameters_in_no_log(caplog: pytest.LogCaptureFixture, fault: dic
     assert f"follow_up.{event}" in {line["event"] for line in logged}
     assert WRITTEN not in repr(logged)
     assert WRITTEN not in caplog.text
+
+
+class Posting(Handler):
+    """A handler that posts what it is asked to, and answers in turn."""
+
+    _answers: list[Outcome | Exception] = PrivateAttr(default_factory=list[Outcome | Exception])
+    _posted: list[tuple[Webhook, str]] = PrivateAttr(default_factory=list[tuple[Webhook, str]])
+
+    @classmethod
+    def answering(cls, *answers: Outcome | Exception) -> Self:
+        """Return one that answers like this, and at last with `Done`."""
+        handler = cls()
+        handler._answers += answers
+        return handler
+
+    @property
+    def posted(self) -> list[tuple[Webhook, str]]:
+        """What was posted, with its keys."""
+        return self._posted
+
+    async def handle(self, delivery: Delivery) -> Outcome:
+        """Do nothing."""
+        del delivery
+        return Done()
+
+    async def post(self, webhook: Webhook, key: str, at: datetime) -> Outcome:
+        """Post."""
+        del at
+        self._posted.append((webhook, key))
+        answer = self._answers.pop(0) if self._answers else Done()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+TOLD = Webhook("crm", "S1", {"case": 7})
+
+
+async def posted(handler: Handler, *asked: Webhook | Operation) -> list[Progress]:
+    """Carry follow-ups out with a handler named crm, and return how they ended."""
+    journal = SqliteJournal(MEMORY, EPOCH)
+    await ask(journal, *asked)
+    settings = FollowUpSettings(PATIENCE)
+    lane = FollowUpLane(journal, {}, VirtualClock(), SeededChance(1), settings, {"crm": handler})
+    running = asyncio.create_task((dispatch := dispatch_of(journal, lane)).run())
+    await asyncio.sleep(100)
+    await dispatch.drain()
+    running.cancel()
+    await asyncio.wait([running])
+    ended = [record.progress for record in journal.reader().follow_ups()]
+    journal.close()
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("answers", "state", "attempts"),
+    [
+        ([], CONFIRMED, 1),
+        ([Defer(timedelta(seconds=3)), Done()], CONFIRMED, 1),
+        ([ConnectionError("no"), ConnectionError("no"), Done()], CONFIRMED, 3),
+        ([ConnectionError("no")] * PATIENCE.attempts, FollowUpState.FAILED, PATIENCE.attempts),
+        ([Reject("410")], FollowUpState.FAILED, 1),
+        ([None, Done()], CONFIRMED, 2),
+    ],
+)
+@virtual
+async def test_webhook(answers: list[Any], state: FollowUpState, attempts: int) -> None:
+    """A webhook is posted by the handler that it names, again where that may help, each time with the same key."""
+    handler = Posting.answering(*answers)
+    (progress,) = await posted(handler, TOLD)
+    assert (progress.state, progress.attempts) == (state, attempts)
+    assert [webhook for webhook, _ in handler.posted] == [TOLD] * max(1, len(answers))
+    assert len({key for _, key in handler.posted}) == 1
+
+
+@pytest.mark.parametrize(
+    ("to", "because"),
+    [("cmr", "the configuration has no handler 'cmr'"), ("crm", "crm posts no webhooks: it is a Asking")],
+)
+@virtual
+async def test_webhook_to_nobody(to: str, because: str) -> None:
+    """A webhook to a handler that isn't there, or that posts none, fails with the reason."""
+    (progress,) = await posted(Asking(), Webhook(to, "S1"))
+    assert (progress.state, progress.because) == (FollowUpState.FAILED, because)
+
+
+@virtual
+async def test_webhook_after_a_failure() -> None:
+    """A webhook waits for the steps before it, and is withdrawn where one doesn't succeed."""
+    handler = Posting()
+    failed, withdrawn = await posted(handler, Operation.complete("S1"), TOLD)
+    assert (failed.state, withdrawn.state) == (FollowUpState.FAILED, FollowUpState.WITHDRAWN)
+    assert handler.posted == []
+
+
+@virtual
+async def test_webhook_and_a_failed_disk() -> None:
+    """A disk that fails while a webhook is posted ends the dispatch, as it does in any handler."""
+    journal = SqliteJournal(MEMORY, EPOCH)
+    await ask(journal, TOLD)
+    handler = Posting.answering(DiskError("the disk"))
+    lane = FollowUpLane(journal, {}, VirtualClock(), SeededChance(1), handlers={"crm": handler})
+    with pytest.raises(DiskError, match="the disk"):
+        await dispatch_of(journal, lane).run()
+    journal.close()

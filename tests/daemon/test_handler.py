@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from fbsessiond.follow_up import Webhook
 from fbsessiond.handler import STATE_DIRECTORY, Defer, Delivery, Done, Handler, Outcome, Reject, StatePath
 from fbsessiond.operations import Operation
 from fbsessiond.testing import make_delivery, make_transition
@@ -149,3 +150,10 @@ def test_fixed_values(value: object, field: str) -> None:
     """A handler can't change the delivery that it gets, nor an outcome once given: others see the same objects."""
     with pytest.raises(FrozenInstanceError):
         setattr(value, field, None)
+
+
+async def test_webhook_to_a_handler_that_posts_none() -> None:
+    """A handler that posts no webhooks refuses those that another one asks for, and says what it is."""
+    transition = make_transition("Chatting")
+    refused = await Greet().post(Webhook("greet", transition.session.id), "journal/1/greet/1", transition.at)
+    assert refused == Reject("greet posts no webhooks: it is a Greet")

@@ -21,6 +21,7 @@ from standardwebhooks import Webhook as Key
 from structlog.testing import capture_logs
 
 from fbsessiond import Defer, Delivery, Done, Outcome, Reject
+from fbsessiond import Webhook as Message
 from fbsessiond.clock import SystemClock
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.testing import EPOCH, make_delivery, make_transition
@@ -105,6 +106,19 @@ async def test_post(mode: str) -> None:
     event: Any = json.loads(body) if mode == "structured" else {"id": headers["ce-id"], "data": json.loads(body)}
     assert headers["webhook-id"] == event["id"] == now_due().key
     assert event["data"]["session"] == now_due().transition.session.id
+
+
+async def test_follow_up() -> None:
+    """What another handler asked to be posted is posted with its own key; 410 disables the endpoint here, too."""
+    async with receiving(web.Response(), web.Response(status=410)) as receiver:
+        webhook = made(receiver.port)
+        async with webhook.running():
+            told = Message("hook", "S1", {"case": 7})
+            answers = [await webhook.post(told, "journal/1/wrap-up/2", NOW) for _ in range(3)]
+    assert [type(answer) for answer in answers] == [Done, Reject, Reject]
+    assert len(receiver.bodies) == 2
+    assert receiver.headers[0]["webhook-id"] == "journal/1/wrap-up/2"
+    assert json.loads(receiver.bodies[0])["data"] == {"case": 7}
 
 
 async def test_rotation() -> None:

@@ -8,6 +8,7 @@ from cloudevents.core.v1.event import CloudEvent
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from fbsessiond import Delivery
+from fbsessiond import Webhook as Told
 from fbsessiond.clock import SystemClock
 from fbsessiond.testing import make_delivery, make_transition
 from fbsessiond_handlers.webhook_message import Envelope, Mode, UnusableSecretError, event_of
@@ -82,6 +83,19 @@ def test_signature(mode: Mode) -> None:
     for key, body in ((OLD, message.body), (NEW, message.body + b" ")):
         with pytest.raises(WebhookVerificationError):
             Webhook(key).verify(body, message.headers)
+
+
+@pytest.mark.parametrize("mode", ["structured", "binary"])
+def test_follow_up(mode: Mode) -> None:
+    """What another handler asked to be posted is an event of its own type, signed like any other."""
+    told = Told("crm", "0002DaAVKJ0V0095", {"case": 7})
+    message = Envelope([NEW], mode, "state").seal_follow_up(told, "journal/42/wrap-up/3", NOW)
+    assert Webhook(NEW).verify(message.body, message.headers)
+    event = from_http_event(message)
+    assert event.get_type() == "fbsessiond.follow_up.v1"
+    assert event.get_id() == message.headers["webhook-id"] == "journal/42/wrap-up/3"
+    assert event.get_subject() == "0002DaAVKJ0V0095"
+    assert event.get_data() == {"case": 7}
 
 
 def test_rotation() -> None:

@@ -7,7 +7,6 @@ from enum import StrEnum
 
 from fbsessiond.follow_up import FollowUp, Progress
 from fbsessiond.message import Message, Origin
-from fbsessiond.operations import Operation
 from fbsessiond.transition import Change, Kind
 
 
@@ -166,7 +165,7 @@ class FollowUpLease:
     handler: str
     step: int
     agent: str
-    operation: Operation
+    operation: FollowUp
     progress: Progress
 
     @property
@@ -183,7 +182,7 @@ class FollowUpRecord:
     handler: str
     step: int
     agent: str
-    operation: Operation
+    operation: FollowUp
     progress: Progress
     is_running: bool
     at: datetime

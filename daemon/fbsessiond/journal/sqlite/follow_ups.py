@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fbsessiond.finding import Finding
-from fbsessiond.follow_up import FollowUp, FollowUpState, Progress
+from fbsessiond.follow_up import FollowUp, FollowUpState, Progress, written
 from fbsessiond.journal.records import FollowUpLease, FollowUpRecord, Lease
 from fbsessiond.journal.sqlite.file import read_queries
 from fbsessiond.journal.sqlite.rows import Row, from_microseconds, to_microseconds
-from fbsessiond.operations import Operation
 
 _SQL = read_queries("follow_ups.sql")
 
@@ -129,7 +128,7 @@ def check(connection: sqlite3.Connection) -> Iterator[Finding]:
         elif is_due and not FollowUpState(state).is_open:
             yield Finding(where, f"is due, and has ended as {state}")
         try:
-            Operation.unchecked(operation, session, _parameters(parameters)).check()
+            written(operation, session, _parameters(parameters)).check()
         except ValueError as error:
             yield Finding(where, str(error))
     yield from (Finding(where, what) for where, what in connection.execute(_SQL["check_due"]))
@@ -154,7 +153,7 @@ def _key(lease: FollowUpLease) -> dict[str, Any]:
 
 def _to_lease(row: Row, number: int) -> FollowUpLease:
     seq, handler, step, agent, session, operation, parameters, *progress = row
-    asked = Operation.unchecked(operation, session, _parameters(parameters))
+    asked = written(operation, session, _parameters(parameters))
     return FollowUpLease(number, seq, handler, step, agent, asked, _progress(progress))
 
 
@@ -165,7 +164,7 @@ def _to_record(row: Row) -> FollowUpRecord:
         handler=handler,
         step=step,
         agent=agent,
-        operation=Operation.unchecked(operation, session, _parameters(parameters)),
+        operation=written(operation, session, _parameters(parameters)),
         progress=_progress(progress),
         is_running=bool(lease),
         at=from_microseconds(at),

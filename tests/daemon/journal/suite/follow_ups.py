@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from daemon.journal.suite.engine import Engine, Part, prune, states, verified
-from fbsessiond.follow_up import FollowUpState, Progress
+from fbsessiond.follow_up import FollowUp, FollowUpState, Progress
 from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Reader
 from fbsessiond.journal.records import DeliveryState, FollowUpLease, FollowUpRecord, Settlement
 from fbsessiond.operations import Operation
@@ -24,7 +24,7 @@ PARKED = replace(SENT, state=FollowUpState.PARKED, because="in doubt")
 
 async def ask(
     journal: Journal,
-    *operations: Operation,
+    *operations: FollowUp,
     session: str = "S1",
     handler: str = "wrap-up",
     agent: str = "agent1",
