@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from cometd_servers import run_with_sockets
 from fbsessiond import Operation
-from fbsessiond.carrying import Carrying
+from fbsessiond.carrying import Carrying, Patience
 from fbsessiond.errors import RefusedError
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.journal_evidence import JournalEvidence
@@ -35,7 +36,8 @@ def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
 class Carried:
     """One operation, carried out step by step, with what was written down of it."""
 
-    def __init__(self, here: Floor, operation: Operation) -> None:
+    def __init__(self, here: Floor, operation: Operation, patience: Patience = PATIENCE) -> None:
+        self._patience = patience
         self.recorded: list[Progress] = []
         self.operation = operation
         self._here = here
@@ -47,7 +49,7 @@ class Carried:
             self._here.rest,
             JournalEvidence(self._here.journal, AGENT, self.operation.session, VirtualClock()),
             clock=VirtualClock(),
-            patience=PATIENCE,
+            patience=self._patience,
             record=self._record,
             pause=lambda failures: timedelta(seconds=failures),
         )
@@ -177,6 +179,18 @@ async def test_answer_and_notification_lost() -> None:
         ended = await Carried(here, Operation.leave(session)).to_the_end()
         assert (ended.state, ended.because) == (OBSERVED, "in doubt, and the session shows it")
         assert here.simulator.platform.count(session, "Leave") == 1
+
+
+@virtual
+async def test_nothing_to_settle() -> None:
+    """Without a time to settle, what is in doubt is read back at once."""
+    async with floor() as here:
+        session = await here.chat()
+        switch(here, **{"drop-request": {"count": 1, "on": ["operations"]}})
+        impatient = replace(PATIENCE, settling=timedelta(0))
+        began = VirtualClock().monotonic()
+        progress = await Carried(here, Operation.leave(session), impatient).go_on()
+        assert (progress.state, VirtualClock().monotonic() - began < 1) == (FollowUpState.INTENDED, True)
 
 
 @virtual
