@@ -1,14 +1,11 @@
 """What the commands' tests share: how to run one in this process, and a journal made by replaying."""
 
-import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from cli_parts import CANARY, CONFIGURATION, FAILING_HANDLER, Command, Ran, misfit, notification, write_lines
 from fbsessiond import environment
@@ -16,8 +13,8 @@ from fbsessiond.cli import main
 
 
 @pytest.fixture(autouse=True)
-def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[None, None, None]:
-    """An empty folder, an environment without our variables, and logging that is put back afterwards."""
+def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder, and an environment without our variables."""
     for name in list(environment.variables):
         if name.startswith("FBSESSIOND_"):
             monkeypatch.delenv(name)
@@ -25,13 +22,6 @@ def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[None, No
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
-    loggers = [logging.getLogger(name) for name in (None, "fbsessiond", "fbsessiond_handlers")]
-    handlers, levels = loggers[0].handlers, [logger.level for logger in loggers]
-    yield
-    loggers[0].handlers = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture
