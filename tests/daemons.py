@@ -89,7 +89,7 @@ class Daemon:
     async def ended(self) -> int:
         """Wait until it ends by itself; return its exit status."""
         async with asyncio.timeout(SECONDS):
-            await self._reading
+            await asyncio.shield(self._reading)
             return await self.process.wait()
 
     async def kill(self) -> None:

@@ -92,7 +92,11 @@ class Dispatch:
                 await asyncio.Event().wait()  # also where there are no handlers
         except (asyncio.CancelledError, ExceptionGroup) as reason:
             failed = reason.exceptions if isinstance(reason, ExceptionGroup) else ()
-            stopped = await asyncio.gather(*(worker.stop() for worker in self._workers))
+            stopping = asyncio.gather(*(worker.stop() for worker in self._workers))
+            try:
+                stopped = await asyncio.shield(stopping)
+            except asyncio.CancelledError:  # once more, as Python 3.13 does where an error and a cancellation meet
+                stopped = await stopping
             raise next(filter(None, (*failed, *stopped)), reason) from None
 
     async def drain(self) -> None:

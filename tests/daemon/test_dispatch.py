@@ -697,6 +697,19 @@ async def test_finishing(journal: SqliteJournal) -> None:
 
 
 @virtual
+async def test_stopped_twice(journal: SqliteJournal) -> None:
+    """Being cancelled once more, as Python 3.13 does where an error and a cancellation meet, cuts no stop short."""
+    recorder = Recorder(seconds=3)
+    await append(journal, draft("S1", "Invited", "log"))
+    async with dispatching_to(journal, route(recorder)) as running:
+        await asyncio.sleep(1)
+        running.cancel()
+        await asyncio.sleep(1)
+        assert await stop(running) == 1
+    assert [(record.state.value, record.attempts) for record in records(journal)] == [("delivered", 1)]
+
+
+@virtual
 async def test_stop_when_idle(journal: SqliteJournal) -> None:
     """Where nothing runs, the stop takes no time."""
     async with dispatching_to(journal, route(Recorder()), route(Recorder(), "other")) as running:
