@@ -80,8 +80,8 @@ class Rest:
         if answer.is_not_signed_in or answer.is_without_csrf_token:
             await self._sign_in(before, afresh=answer.is_not_signed_in)
             answer = await self._send(method, path, body)
-            if answer.is_not_signed_in:
-                raise self._refusal()
+            if answer.is_not_signed_in:  # the credentials are good, as the sign-in just showed
+                raise NotPerformed("GWS let the agent sign in, and says 'not signed in' all the same", again=True)
             if answer.is_without_csrf_token:
                 raise NotPerformed("GWS refuses the CSRF token that it just gave", again=False)
         return answer

@@ -372,10 +372,11 @@ async def test_refused_by_the_simulator() -> None:
 
 @virtual
 async def test_signed_in_but_refused() -> None:
-    """Where only the operation's own path refuses, it isn't asked a third time."""
+    """Where only the operation's own path refuses, the credentials are good: later it may not, and nothing happened."""
     async with asking(says(403, **NOT_SIGNED_IN)) as (platform, rest):
-        with pytest.raises(RefusedError):
+        with pytest.raises(NotPerformed, match="let the agent sign in") as caught:
             await rest.operate(LEAVE)
+        assert caught.value.again
         assert platform.lines == [f"POST {ONE}", f"GET {ME}", f"POST {ONE}"]
 
 
