@@ -81,7 +81,8 @@ class Rest:
             await self._sign_in(before, afresh=answer.is_not_signed_in)
             answer = await self._send(method, path, body)
             if answer.is_not_signed_in:  # the credentials are good, as the sign-in just showed
-                raise NotPerformed("GWS let the agent sign in, and says 'not signed in' all the same", again=True)
+                words = "GWS let the agent sign in, and says 'not signed in' all the same"
+                raise NotPerformed(words, code=answer.code, again=True)
             if answer.is_without_csrf_token:
                 raise NotPerformed("GWS refuses the CSRF token that it just gave", again=False)
         return answer
