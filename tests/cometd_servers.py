@@ -1,6 +1,7 @@
 """CometD servers to test against: other projects', one that follows a script, and a proxy that breaks things."""
 
 import asyncio
+import functools
 import json
 import selectors
 import shutil
@@ -38,6 +39,16 @@ def run_with_sockets(main: Coroutine[Any, Any, T]) -> T:
     """Run on virtual time, with real sockets between parts of this process: a pause of an hour takes a millisecond."""
     with asyncio.Runner(loop_factory=_LoopWithSockets) as runner:
         return runner.run(main)
+
+
+def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test on virtual time, with real sockets between its parts."""
+
+    @functools.wraps(test)
+    def run(*arguments: Any, **named: Any) -> None:
+        run_with_sockets(test(*arguments, **named))
+
+    return run
 
 
 class _LoopWithSockets(asyncio.SelectorEventLoop):

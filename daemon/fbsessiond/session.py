@@ -10,7 +10,6 @@ from fbsessiond.dates import parse_date
 from fbsessiond.notification import Document, Participant, SessionDocument
 
 INVITED = "Invited"
-VANISHED = "Vanished"
 TERMINAL_STATES = frozenset({"Completed", "Revoked"})
 """States after which nothing of the same life of a session follows: Genesys' own clients take them as finished."""
 

@@ -1,15 +1,14 @@
 """Carrying an operation out so that it takes effect once: against the simulated GWS and its faults, on virtual time."""
 
 import asyncio
-import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from cometd_servers import run_with_sockets
+from cometd_servers import virtual
 from fbsessiond import Operation
 from fbsessiond.carrying import Carrying, Patience
 from fbsessiond.errors import RefusedError
@@ -21,16 +20,6 @@ from floor import AGENT, PATIENCE, Floor, floor
 
 CONFIRMED, OBSERVED, FAILED = FollowUpState.CONFIRMED, FollowUpState.OBSERVED, FollowUpState.FAILED
 PARKED, UNCONFIRMED = FollowUpState.PARKED, FollowUpState.UNCONFIRMED
-
-
-def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on virtual time."""
-
-    @functools.wraps(test)
-    def run(*arguments: Any, **named: Any) -> None:
-        run_with_sockets(test(*arguments, **named))
-
-    return run
 
 
 class Carried:

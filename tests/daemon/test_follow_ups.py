@@ -1,9 +1,8 @@
 """The lane of follow-ups: from the journal to the simulated GWS and back, on virtual time."""
 
 import asyncio
-import functools
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +11,7 @@ import pytest
 from pydantic import PrivateAttr
 from structlog.testing import capture_logs
 
-from cometd_servers import run_with_sockets
+from cometd_servers import virtual
 from daemon.journal.suite.follow_ups import ask, lease_follow_ups
 from fbsessiond import Defer, Delivery, DiskError, Done, Handler, Operation, Outcome, Reject, Webhook
 from fbsessiond.chance import SeededChance
@@ -31,16 +30,6 @@ from floor import AGENT, PATIENCE, WRAP_UP, Asking, Floor, asking, floor
 CONFIRMED = FollowUpState.CONFIRMED
 WRITTEN = "my number is 555-1234"
 """What is in a parameter: it must not be logged."""
-
-
-def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on virtual time."""
-
-    @functools.wraps(test)
-    def run(*arguments: Any, **named: Any) -> None:
-        run_with_sockets(test(*arguments, **named))
-
-    return run
 
 
 def switch(here: Floor, **faults: Any) -> None:

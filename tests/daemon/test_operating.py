@@ -1,8 +1,7 @@
 """fbsessiond.operating: one operation by hand, with a connection of its own, against the simulated GWS."""
 
 import asyncio
-import functools
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cometd_servers import run_with_sockets
+from cometd_servers import virtual
 from fbsessiond import Operation
 from fbsessiond.carrying import Patience
 from fbsessiond.chance import SeededChance
@@ -26,16 +25,6 @@ from fbsessiond.testing import VirtualClock
 
 AGENT = "agent1"
 PATIENCE = Patience(confirmation=timedelta(seconds=30), settling=timedelta(seconds=5), attempts=1)
-
-
-def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on virtual time."""
-
-    @functools.wraps(test)
-    def run(*arguments: Any, **named: Any) -> None:
-        run_with_sockets(test(*arguments, **named))
-
-    return run
 
 
 @dataclass

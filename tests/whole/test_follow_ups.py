@@ -1,23 +1,9 @@
 """Follow-ups, from a transition to their confirmation, against the simulated GWS over real sockets."""
 
-import functools
-from collections.abc import Callable, Coroutine
-from typing import Any
-
-from cometd_servers import run_with_sockets
+from cometd_servers import virtual
 from fbsessiond import Operation
 from fbsessiond.follow_up import FollowUpState
 from floor import WRAP_UP, floor
-
-
-def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on virtual time."""
-
-    @functools.wraps(test)
-    def run(*arguments: Any, **named: Any) -> None:
-        run_with_sockets(test(*arguments, **named))
-
-    return run
 
 
 @virtual

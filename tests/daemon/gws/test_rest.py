@@ -1,7 +1,6 @@
 """fbsessiond.gws.rest: the client of the REST API, against the simulated GWS and servers that follow a script."""
 
 import asyncio
-import functools
 import json
 import shutil
 import ssl
@@ -15,7 +14,7 @@ from typing import Any, TypeAlias
 import pytest
 from aiohttp import web
 
-from cometd_servers import LOOPBACK, run_with_sockets
+from cometd_servers import LOOPBACK, virtual
 from fbsessiond import Operation
 from fbsessiond.chance import SeededChance
 from fbsessiond.errors import RefusedError, UnavailableError
@@ -37,16 +36,6 @@ ONE = f"{ME}/facebooksessions/{SESSION}"
 ALL = f"{ME}/facebooksessions"
 
 Answer: TypeAlias = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
-
-
-def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on virtual time."""
-
-    @functools.wraps(test)
-    def run(*arguments: Any, **named: Any) -> None:
-        run_with_sockets(test(*arguments, **named))
-
-    return run
 
 
 def says(http: int = 200, headers: dict[str, str] | None = None, /, **body: Any) -> Answer:
