@@ -8,7 +8,7 @@ import shutil
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from fbsessiond.clock import Clock, SystemClock
 from fbsessiond.cometd.events import ConnectionEvent
 from fbsessiond.cometd.source import CometdSettings, CometdSource
 from fbsessiond.environment import variables
+from fbsessiond.gap import Break, Proof
 from fbsessiond.gws.access import Access, Basic
 from fbsessiond.message import Batch, Message
 from fbsessiond.testing import VirtualClock
@@ -77,8 +78,9 @@ class _PatientSelector(selectors.SelectSelector):
         return []
 
 
-Answer: TypeAlias = "Callable[[Json], list[Json] | web.StreamResponse] | int | bytes | list[Json] | None"
-"""What a script answers: messages, a body, an HTTP status, nothing ever (None), or what a function says."""
+Said: TypeAlias = list[Json] | web.StreamResponse
+Answer: TypeAlias = "Callable[[Json], Said | Awaitable[Said]] | int | bytes | list[Json] | None"
+"""What a script answers: messages, a body, an HTTP status, nothing ever (None), or what a function says, in time."""
 
 
 @dataclass
@@ -88,6 +90,8 @@ class ScriptedServer:
     transports: tuple[str, ...] = ("long-polling", "websocket")
     hold_ms: int = 30_000
     acknowledge: bool = False
+    forgetful: bool = False
+    """Drop what waits for a session that ends, as servers do; otherwise the next session gets it."""
     answers: dict[str, deque[Answer]] = field(default_factory=dict[str, deque[Answer]])
     """What to answer next on a channel, e.g. "/meta/connect"; each once."""
     received: list[Json] = field(default_factory=list[Json])
@@ -119,6 +123,11 @@ class ScriptedServer:
         self._queue.extend({"channel": channel, "data": {"number": number}} for number in numbers)
         self.published += len(numbers)
         self._wake.set()
+
+    def forget(self) -> None:
+        """Drop what waits for the client."""
+        self._queue.clear()
+        self._unacknowledged.clear()
 
     def seen(self, channel: str) -> list[Json]:
         """Return what arrived on a channel."""
@@ -177,6 +186,7 @@ class ScriptedServer:
             if isinstance(answer, bytes | int):
                 return answer
             said = answer(message) if callable(answer) else answer
+            said = await said if isinstance(said, Awaitable) else said
             return said if isinstance(said, web.StreamResponse) else json.dumps(said).encode()
         return json.dumps(await self._as_cometd_does(message)).encode()
 
@@ -186,6 +196,8 @@ class ScriptedServer:
             case "/meta/handshake":
                 self.handshakes += 1
                 self._unacknowledged.clear()
+                if self.forgetful:
+                    self.forget()
                 advice = {"reconnect": "retry", "interval": 0, "timeout": self.hold_ms}
                 reply |= {"clientId": f"client-{self.handshakes}", "advice": advice, "version": "1.0"}
                 reply["supportedConnectionTypes"] = list(self.transports)
@@ -237,13 +249,22 @@ async def scripted(server: ScriptedServer | None = None) -> AsyncGenerator[Scrip
 class Receiver:
     """A CometD source and somebody who takes its batches, at once or when let."""
 
-    def __init__(self, settings: CometdSettings, access: Access, clock: Clock) -> None:
+    def __init__(
+        self, settings: CometdSettings, access: Access, clock: Clock, *, position: bytes | None = None
+    ) -> None:
         self.events: list[ConnectionEvent] = []
         self.taken: list[Batch] = []
+        """The batches with messages."""
+        self.everything: list[Batch] = []
+        """All batches, also those with nothing but a proof."""
+        self.proofs: list[Proof | Break] = []
+        """What all batches proved, in order."""
         self.numbers: list[int] = []
         self.access = access
         self.error: BaseException | None = None
-        self.source = CometdSource(settings, access, clock=clock, chance=SeededChance(1), observe=self._observe)
+        self.source = CometdSource(
+            settings, access, clock=clock, chance=SeededChance(1), position=position, observe=self._observe
+        )
         self.batches = aiter(self.source)
         self._going = asyncio.Event()
         self._changed = asyncio.Event()
@@ -253,8 +274,18 @@ class Receiver:
         """Return the events of a kind."""
         return [event for event in self.events if isinstance(event, kind)]
 
+    @property
+    def proved(self) -> list[Proof]:
+        """The proofs, without the breaks."""
+        return [proof for proof in self.proofs if isinstance(proof, Proof)]
+
+    @property
+    def position(self) -> bytes | None:
+        """Where another process can go on, as far as is committed."""
+        return self.proved[-1].position
+
     def stall(self) -> None:
-        """Don't commit the next batch."""
+        """Don't commit the next batch with messages."""
         self._going.clear()
 
     def go_on(self) -> None:
@@ -280,10 +311,15 @@ class Receiver:
         """Take batches until the source ends."""
         try:
             async for batch in self.batches:
-                self.taken.append(batch)
+                self.everything.append(batch)
+                if batch.proof is not None:
+                    self.proofs.append(batch.proof)
+                if batch.messages:
+                    self.taken.append(batch)
                 self.numbers += [number_of(message) for message in batch.messages]
                 self._changed.set()
-                await self._going.wait()
+                if batch.messages:
+                    await self._going.wait()
         except Exception as error:  # noqa: BLE001  for the test to look at
             self.error = error
             self._changed.set()
@@ -301,10 +337,14 @@ def number_of(message: Message) -> int:
 
 
 @asynccontextmanager
-async def receiving(url: str, *, clock: Clock | None = None, **settings: Any) -> AsyncGenerator[Receiver]:
-    """Receive from a server, on the system's clock or the virtual loop's."""
+async def receiving(
+    url: str, *, clock: Clock | None = None, position: bytes | None = None, **settings: Any
+) -> AsyncGenerator[Receiver]:
+    """Receive from a server, on the system's clock or the virtual loop's; from a position if there is one."""
     async with Access(Basic("agent1", "secret")) as access:
-        receiver = Receiver(CometdSettings("agent1", url, **settings), access, clock or SystemClock())
+        receiver = Receiver(
+            CometdSettings("agent1", url, **settings), access, clock or SystemClock(), position=position
+        )
         task = asyncio.create_task(receiver.run())
         try:
             yield receiver

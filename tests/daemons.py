@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -20,6 +20,8 @@ from fbsessiond.environment import variables
 
 Json: TypeAlias = dict[str, Any]
 
+Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 CHANNEL = "/v2/me/facebooksession"
 PASSWORD = "the-secret-of-agent1"  # noqa: S105  of a server in this test
 AUTHORIZATION = "Basic " + base64.b64encode(f"agent1:{PASSWORD}".encode()).decode()
@@ -28,14 +30,19 @@ SECONDS = 20.0
 
 
 def configure(folder: Path, port: int, handlers: str = "[handlers.log]\n[handlers.audit]\n", **gws: Any) -> Path:
-    """Write a configuration for a server on this machine, and return its path."""
+    """Write a configuration for a server on this machine, and return its path.
+
+    It serves no HTTP unless `handlers` has a table `[http]`: daemons side by side would want one port.
+    """
     given = {"url": f"http://{LOOPBACK}:{port}", "username": "agent1"} | gws
     settings = "".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items())
     path = folder / "fbsessiond.toml"
     password = folder / "password"
     password.write_text(PASSWORD)
+    http = "" if "[http]" in handlers else '[http]\nlisten = ""\n'
     path.write_text(
-        f'state_directory = "{folder / "state"}"\n[gws]\n{settings}password = {{ file = "{password}" }}\n{handlers}'
+        f'state_directory = "{folder / "state"}"\n'
+        f'[gws]\n{settings}password = {{ file = "{password}" }}\n{http}{handlers}'
     )
     return path
 
@@ -165,6 +172,10 @@ class Front:
         """Each batch, by its client and number: the texts of its notifications."""
         self.acknowledged: dict[str, int] = {}
         """The last batch that each client said it has."""
+        self.status: int | None = None
+        """Answer everything with this HTTP status."""
+        self.sessions: dict[str, Json] | None = None
+        """The agent's sessions by their ids; None: the answer says nothing of them."""
         self.connects = 0
         self.connected = asyncio.Event()
         """Set at each /meta/connect."""
@@ -182,8 +193,9 @@ class Front:
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[Self, None]:
         """Listen on a port of the system's choice."""
-        application = web.Application(client_max_size=2**26)
+        application = web.Application(client_max_size=2**26, middlewares=[self._perhaps])
         application.router.add_get("/api/v2/me", self._me)
+        application.router.add_get("/api/v2/me/facebooksessions", self._list)
         application.router.add_post("/api/v2/notifications", self._notifications)
         runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
@@ -195,8 +207,16 @@ class Front:
             finally:
                 await runner.cleanup()
 
+    @web.middleware
+    async def _perhaps(self, request: web.Request, handler: Handle) -> web.StreamResponse:
+        return await handler(request) if self.status is None else web.Response(status=self.status)
+
     async def _me(self, _: web.Request) -> web.Response:
         return web.json_response({"statusCode": 0, "user": {"userName": "agent1"}})
+
+    async def _list(self, _: web.Request) -> web.Response:
+        known = {} if self.sessions is None else {"facebooksessions": list(self.sessions.values())}
+        return web.json_response({"statusCode": 0, **known})
 
     async def _notifications(self, request: web.Request) -> web.Response:
         sent: list[Json] = await request.json()
@@ -243,6 +263,10 @@ class Publisher:
         self._session = session
         self._url = url
         self._client = ""
+
+    def move(self, port: int) -> None:
+        """Go on with a server at another port."""
+        self._url = f"http://{LOOPBACK}:{port}/"
 
     async def publish(self, *documents: object, channel: str = CHANNEL) -> None:
         """Publish notifications; on return the server has handed them to its sessions."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -12,16 +12,19 @@ from pydantic import PrivateAttr
 
 from fbsessiond import Delivery, Done, Handler, Operation, Outcome
 from fbsessiond.carrying import Patience
-from fbsessiond.chance import SeededChance
+from fbsessiond.chance import Chance, SeededChance
 from fbsessiond.cometd.source import CometdSettings, CometdSource
 from fbsessiond.conditions import Condition
 from fbsessiond.follow_up import FollowUpState
 from fbsessiond.follow_ups import FollowUpLane, FollowUpSettings
 from fbsessiond.gws.access import Access, Basic
 from fbsessiond.gws.rest import Rest
+from fbsessiond.intake import Intake
 from fbsessiond.journal.engines import IN_MEMORY, open_journal
 from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.records import FollowUpRecord
+from fbsessiond.metrics import Metrics
+from fbsessiond.reconciling import Reconciler, SnapshotSettings
 from fbsessiond.route import Route
 from fbsessiond.service import Pipeline
 from fbsessiond.simulator.scenario import Scenario
@@ -29,6 +32,7 @@ from fbsessiond.simulator.simulator import Simulator, simulating
 from fbsessiond.testing import VirtualClock
 
 AGENT = "agent1"
+SNAPSHOTS = SnapshotSettings()
 PATIENCE = Patience(confirmation=timedelta(seconds=30), settling=timedelta(seconds=5), attempts=4)
 
 
@@ -69,10 +73,17 @@ class Floor:
     """The simulated platform, one agent's daemon, and its journal."""
 
     simulator: Simulator
-    journal: Journal
-    access: Access
-    rest: Rest
-    tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
+    daemon: "Watching"
+
+    @property
+    def journal(self) -> Journal:
+        """The daemon's journal."""
+        return self.daemon.journal
+
+    @property
+    def rest(self) -> Rest:
+        """The daemon's REST client."""
+        return self.daemon.rest
 
     async def chat(self) -> str:
         """Let a customer come, and the agent accept; return the session."""
@@ -105,9 +116,82 @@ class Floor:
         return self.follow_ups(session)
 
 
+@dataclass
+class Watching:
+    """One agent's daemon, without its process: all its parts, put together as `run_daemon` does."""
+
+    journal: Journal
+    rest: Rest
+    source: CometdSource
+    intake: Intake
+    metrics: Metrics
+    tasks: list[asyncio.Task[None]]
+
+    async def stop(self) -> None:
+        """Stop it as SIGTERM does."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.wait(self.tasks)
+        self.journal.close()
+
+    async def crash(self) -> None:
+        """End it in the middle of everything: nothing more reaches the disk."""
+        self.journal.close()
+        await self.stop()
+
+
+@asynccontextmanager
+async def watching(
+    simulator: Simulator,
+    journal: Journal,
+    *routes: Route,
+    chance: Chance,
+    settings: FollowUpSettings | None = None,
+    snapshots: SnapshotSettings = SNAPSHOTS,
+) -> AsyncGenerator[Watching]:
+    """Run the daemon's parts for an agent of a simulated platform."""
+    clock = VirtualClock()
+    async with Access(Basic(AGENT, "simulated")) as access:
+        rest = Rest(simulator.url, access)
+        watched = await journal.watch(AGENT, clock.now())
+        lane = FollowUpLane(journal, {AGENT: rest}, clock, chance, settings or FollowUpSettings(PATIENCE))
+        pipeline = Pipeline(journal, routes, clock, chance, lane)
+        address = f"{simulator.url}/api/v2"
+        source = CometdSource(
+            CometdSettings(AGENT, f"{address}/notifications", sign_in_url=f"{address}/me", keep=True),
+            access,
+            clock=clock,
+            chance=chance,
+            position=watched.position,
+        )
+        metrics = Metrics()
+        reconciler = Reconciler(
+            AGENT,
+            journal,
+            pipeline.intake,
+            rest,
+            clock=clock,
+            chance=chance,
+            renew=source.renew,
+            metrics=metrics,
+            settings=snapshots,
+        )
+        running: list[Awaitable[None]] = [pipeline.take_all(source), pipeline.dispatch.run(), reconciler.run()]
+        tasks = [asyncio.ensure_future(part) for part in running]
+        here = Watching(journal, rest, source, pipeline.intake, metrics, tasks)
+        try:
+            yield here
+        finally:
+            await here.stop()
+
+
 @asynccontextmanager
 async def floor(
-    *routes: Route, journal: Journal | None = None, settings: FollowUpSettings | None = None, **tables: Any
+    *routes: Route,
+    journal: Journal | None = None,
+    settings: FollowUpSettings | None = None,
+    snapshots: SnapshotSettings = SNAPSHOTS,
+    **tables: Any,
 ) -> AsyncGenerator[Floor]:
     """Serve a quiet platform, and run the daemon's parts against it."""
     clock, chance = VirtualClock(), SeededChance(7)
@@ -115,24 +199,8 @@ async def floor(
     journal = journal or open_journal(IN_MEMORY, Path(), clock.now())
     async with (
         simulating(scenario, clock=clock, chance=chance) as simulator,
-        Access(Basic(AGENT, "simulated")) as access,
+        watching(simulator, journal, *routes, chance=chance, settings=settings, snapshots=snapshots) as daemon,
     ):
-        rest = Rest(simulator.url, access)
-        lane = FollowUpLane(journal, {AGENT: rest}, clock, chance, settings or FollowUpSettings(PATIENCE))
-        pipeline = Pipeline(journal, routes, clock, chance, lane)
-        source = CometdSource(
-            CometdSettings(AGENT, f"{simulator.url}/api/v2/notifications", sign_in_url=f"{simulator.url}/api/v2/me"),
-            access,
-            clock=clock,
-            chance=chance,
-        )
-        running: list[Awaitable[None]] = [pipeline.take_all(source), pipeline.dispatch.run()]
-        here = Floor(simulator, journal, access, rest, [asyncio.ensure_future(part) for part in running])
-        try:
-            await here.until(lambda: source.status.healthy)
-            yield here
-        finally:
-            for task in here.tasks:
-                task.cancel()
-            await asyncio.wait(here.tasks)
-            journal.close()
+        here = Floor(simulator, daemon)
+        await here.until(lambda: daemon.source.status.healthy)
+        yield here

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from fbsessiond.gap import Break, Gap, GapCause, Proof, Watched
 from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.records import DeliveryState, Draft, Lease, Misfit, Settlement, Wanted
 from fbsessiond.message import Batch, Message, Origin
@@ -99,6 +100,43 @@ async def settle(
 async def kill(journal: Journal, handler: str = "log", *, now: datetime = NOW) -> None:
     """Make dead letters of all that is due."""
     await settle(journal, *await lease(journal, handler, now=now), state=DeliveryState.DEAD, now=now)
+
+
+async def prove(
+    journal: Journal, chain: str, since: float, until: float, *, agent: str = "agent1", position: bytes | None = None
+) -> None:
+    """Append a proof that nothing was missed from some seconds after `NOW` to others."""
+    proof = Proof(chain, after(since), after(until), position)
+    await journal.append(Batch(agent, Origin.LIVE, after(until), (), proof), (), ())
+
+
+async def break_chain(
+    journal: Journal, cause: GapCause = GapCause.NETWORK, *, since: float | None = None, agent: str = "agent1"
+) -> None:
+    """Append that nothing is proved any more, or wasn't since some seconds after `NOW`."""
+    proof = Break(cause, None if since is None else after(since))
+    await journal.append(Batch(agent, Origin.LIVE, NOW, (), proof), (), ())
+
+
+def gap(
+    begin: float, end: float | None, cause: GapCause, closed_by: str | None = None, *, agent: str = "agent1"
+) -> Gap:
+    """Return a gap between seconds after `NOW`."""
+    return Gap(agent, after(begin), None if end is None else after(end), cause, closed_by)
+
+
+def watched(
+    proven_until: float,
+    *gaps: Gap,
+    agent: str = "agent1",
+    since: float = 0,
+    broken: GapCause | None = None,
+    compared: float | None = None,
+    position: bytes | None = None,
+) -> Watched:
+    """Return what is known of the time in which it was listened for an agent, in seconds after `NOW`."""
+    compared_at = None if compared is None else after(compared)
+    return Watched(agent, after(since), after(proven_until), broken, compared_at, position, gaps)
 
 
 def seqs(leases: Sequence[Lease]) -> list[int]:

@@ -1,5 +1,7 @@
-"""Parts of the simulator for its tests: a platform whose happenings are kept, and a session in each state."""
+"""Parts of the simulator for its tests: a platform whose happenings are kept, a session in each state, a caller."""
 
+import json
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -7,15 +9,23 @@ from typing import Any, TypeAlias
 import msgspec
 
 from fbsessiond.chance import SeededChance
+from fbsessiond.gws.access import Basic
 from fbsessiond.message import Message
 from fbsessiond.simulator.customers import Customer
 from fbsessiond.simulator.effects import Order, Told
+from fbsessiond.simulator.exchange import Request, Response
 from fbsessiond.simulator.happening import Chronicle, Happening, What
 from fbsessiond.simulator.notifications import CHANNEL
 from fbsessiond.simulator.platform import Platform
-from fbsessiond.testing import EPOCH
+from fbsessiond.simulator.scenario import Scenario
+from fbsessiond.simulator.simulator import Simulator
+from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 
 Json: TypeAlias = dict[str, Any]
+CallerTest: TypeAlias = Callable[["Caller"], Coroutine[Any, Any, None]]
+
+NOTIFICATIONS = "/api/v2/notifications"
+SESSIONS = "/api/v2/me/facebooksessions"
 
 ADA = Customer("Ada", "Quill", "Where is my parcel?")
 
@@ -90,3 +100,51 @@ def as_message(data: Json) -> Message:
     """Return a notification as it would arrive."""
     raw = msgspec.json.encode({"channel": CHANNEL, "data": data})
     return Message(raw, CHANNEL, msgspec.json.encode(data))
+
+
+class Caller:
+    """Somebody who calls a simulator as agent1, with credentials and without a cookie unless told otherwise."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.simulator = Simulator(scenario, clock=VirtualClock(), chance=SeededChance(1))
+        self.platform = self.simulator.platform
+        self.front = self.simulator.front
+        self.happenings: list[Happening] = []
+        self.simulator.chronicle.listen(self.happenings.append)
+        self.headers = {"authorization": Basic("agent1", "simulated").authorization()}
+        self.cookies: dict[str, str] = {}
+
+    async def send(self, method: str, path: str, body: object = None, **query: str) -> Response:
+        """Send a request that is answered."""
+        response = await self.maybe(method, path, body, **query)
+        assert response is not None
+        return response
+
+    async def maybe(self, method: str, path: str, body: object = None, **query: str) -> Response | None:
+        """Send a request."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.front.answer(Request(method, path, query, self.headers, self.cookies, raw))
+
+    async def ask(self, method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
+        """Send a request, and return HTTP status and JSON of the answer."""
+        response = await self.send(method, path, body, **query)
+        return response.status, json.loads(response.body)
+
+    async def operate(self, session: str, operation: str, **more: Any) -> tuple[int, Any]:
+        """Ask for an operation."""
+        return await self.ask("POST", f"{SESSIONS}/{session}", {"operationName": operation, **more})
+
+    def invited(self, agent: str = "agent1") -> str:
+        """Return the id of a session that an agent is invited to."""
+        session = self.platform.arrive(ADA)
+        self.platform.invite(agent, session)
+        return session
+
+
+def calling(test: CallerTest, **scenario: Any) -> None:
+    """Run a test with a caller, on virtual time."""
+
+    async def run() -> None:
+        await test(Caller(Scenario.model_validate({"agents": {"count": 2}, **scenario})))
+
+    run_virtual(run())

@@ -7,6 +7,7 @@ from fbsessiond.durations import Duration
 from fbsessiond.errors import DiskError
 from fbsessiond.finding import Finding
 from fbsessiond.follow_up import Webhook
+from fbsessiond.gap import Gap, GapCause
 from fbsessiond.handler import Defer, Delivery, Done, Handler, Outcome, Reject, StatePath
 from fbsessiond.message import Origin
 from fbsessiond.notification import Participant
@@ -23,6 +24,8 @@ __all__ = [
     "Done",
     "Duration",
     "Finding",
+    "Gap",
+    "GapCause",
     "Handler",
     "HomePath",
     "Operation",

@@ -11,6 +11,7 @@ import tomllib
 import traceback
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -45,6 +46,14 @@ WELL_KNOWN = (Path("fbsessiond.toml"), Path("/etc/fbsessiond/fbsessiond.toml"))
 
 _SYNTAX_ERROR = re.compile(r"(.*) \(at (?:(line \d+, column \d+)|end of document)\)", re.DOTALL)
 """How tomllib says what is wrong and where."""
+
+UNIX = "unix:"
+"""Begins where to listen if that is the path of a Unix socket."""
+
+HIGHEST_PORT = 65_535
+
+_HOST_AND_PORT = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d{1,5})", re.ASCII)
+"""`127.0.0.1:8707`, `localhost:0`, `[::1]:8707`."""
 
 
 class _Table(BaseModel):
@@ -89,6 +98,8 @@ class GwsSettings(_Table):
     """In the order of preference. The platform documents long-polling alone. [GWS 8.5.2, CometD deployment]"""
     ca_file: HomePath | None = None
     """Certificates of a private authority, trusted instead of the system's."""
+    resume: bool = True
+    """Go on with the CometD session after a restart, so that nothing is missed if that is short. False: end it."""
 
     @model_validator(mode="after")
     def _one_way_in(self) -> "GwsSettings":
@@ -125,6 +136,15 @@ class JournalSettings(_Table):
     """How large the journal may grow; the oldest entries go first."""
 
 
+class SnapshotsSettings(_Table):
+    """How the agent's list of sessions is compared with what is known of them."""
+
+    every: Duration = Field(default=timedelta(minutes=5), ge=timedelta(seconds=1), le=timedelta(days=1))
+    """How often, about, where nothing else gives a reason to."""
+    settling: Duration = Field(default=timedelta(seconds=5), gt=timedelta(0), le=timedelta(minutes=10))
+    """How long after a difference was seen it has to be there still: a notification may be on its way."""
+
+
 class FollowUpsSettings(_Table):
     """How operations on GWS are carried out."""
 
@@ -140,10 +160,33 @@ class FollowUpsSettings(_Table):
     """How many sessions at a time; on one session one operation at a time."""
 
 
+def is_loopback(host: str) -> bool:
+    """Say whether a host, an address without brackets, is reached from this machine alone."""
+    try:
+        return host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _only_here(place: str) -> str:
+    if not place or (place.startswith(f"{UNIX}/") and "\0" not in place):
+        return place
+    match = _HOST_AND_PORT.fullmatch(place)
+    if match is None or int(match[3]) > HIGHEST_PORT:
+        raise ValueError("should be HOST:PORT, as '127.0.0.1:8707', or unix:PATH, as 'unix:/run/http.sock', or ''")
+    if not is_loopback(match[1] or match[2]):
+        raise ValueError(
+            "should be a loopback address or unix:PATH: "
+            "beyond this machine it would need a token, which isn't in this version yet"
+        )
+    return place
+
+
 class HttpSettings(_Table):
     """The HTTP interface."""
 
-    listen: str = "127.0.0.1:8707"
+    listen: Annotated[str, AfterValidator(_only_here)] = "127.0.0.1:8707"
+    """A loopback address, or `unix:` and a whole path; empty: none."""
 
 
 def _as_list(value: object) -> object:
@@ -173,6 +216,7 @@ class Settings(_Table):
     gws: GwsSettings | None = None
     journal: JournalSettings = JournalSettings()
     follow_ups: FollowUpsSettings = FollowUpsSettings()
+    snapshots: SnapshotsSettings = SnapshotsSettings()
     http: HttpSettings = HttpSettings()
     handlers: dict[str, HandlerSettings] = {}
     handlers_directory: HomePath = Path("handlers.d")

@@ -53,7 +53,6 @@ _WRITTEN_AS_JSON = {"list_type", "tuple_type", "dict_type", "model_type"}
 _NOT_YET = {
     ("on", "for"): "clocks aren't in this version yet",
     ("on", "when"): "conditions on attached data aren't in this version yet",
-    ("delivery", "snapshot"): "snapshots aren't in this version yet",
     ("delivery", "late"): "clocks aren't in this version yet",
     ("delivery", "max_late"): "clocks aren't in this version yet",
 }

@@ -21,14 +21,17 @@ from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.errors import DiskError
 from fbsessiond.follow_up import FollowUp
+from fbsessiond.gap import Gap, read_gap
 from fbsessiond.handler import Defer, Delivery, Done, Reject
 from fbsessiond.journal.documents import document_of
 from fbsessiond.journal.interface import Journal
-from fbsessiond.journal.records import DeliveryState, FollowUpLease, Lease, Settlement
+from fbsessiond.journal.records import DeliveryState, Entry, FollowUpLease, Lease, Settlement
 from fbsessiond.lane import LONGEST_BACKOFF, Lane, Worker, backoff
+from fbsessiond.message import Origin
+from fbsessiond.notification import Document
 from fbsessiond.route import Route
 from fbsessiond.session import session_from
-from fbsessiond.transition import Transition
+from fbsessiond.transition import Transition, state_of
 
 log = structlog.get_logger(__name__)
 
@@ -130,9 +133,9 @@ class HandlerLane:
 
     async def carry_out(self, lease: Lease, current: Callable[[], Lease]) -> None:
         """Run the handler, and settle how that ended. Raises `DiskError`."""
-        verdict = await self._attempt(lease)
+        verdict = await self._no_longer_true(lease) or await self._attempt(lease)
         now = self._clock.now()
-        attempts = lease.attempts + (verdict.failed or verdict.state is not DeliveryState.DUE)
+        attempts = lease.attempts + (verdict.failed or verdict.state in {DeliveryState.DELIVERED, DeliveryState.DEAD})
         due_at = None
         if verdict.failed and attempts >= self.route.delivery.attempts:
             verdict = Verdict(DeliveryState.DEAD, failed=True, because=verdict.because)
@@ -141,6 +144,18 @@ class HandlerLane:
         settlement = Settlement(current(), verdict.state, attempts, verdict.because, due_at, verdict.follow_ups)
         await self._journal.settle([settlement], now)
         self._say(lease, verdict, attempts, due_at)
+
+    async def _no_longer_true(self, lease: Lease) -> Verdict | None:
+        """Withdraw what a snapshot found, where the handler wants it only while it is so, and it isn't any more."""
+        entry = lease.entry
+        if entry.origin is not Origin.SNAPSHOT or self.route.delivery.snapshot != "run-if-still-true":
+            return None
+        known = await self._journal.known(entry.agent, entry.session or "")
+        state = None if known is None else state_of(known)
+        if state == entry.after:
+            return None
+        because = f"found by a snapshot, and no longer true: the session is {state}, not {entry.after}"
+        return Verdict(DeliveryState.WITHDRAWN, because=because)
 
     async def _attempt(self, lease: Lease) -> Verdict:
         """Run the handler once, within its time-out. Whatever it does ends as a verdict, but for a `DiskError`."""
@@ -185,6 +200,7 @@ class HandlerLane:
     def _delivery(self, lease: Lease) -> Delivery:
         entry = lease.entry
         late = max(timedelta(0), self._clock.now() - lease.due_at)
+        notification: Document = msgspec.json.decode(entry.notification)
         transition = Transition(
             seq=entry.seq,
             at=entry.received_at,
@@ -193,7 +209,8 @@ class HandlerLane:
             session=session_from(document_of(entry), entry.agent),
             before=entry.before,
             after=entry.after or "",
-            notification=msgspec.json.decode(entry.notification),
+            notification=notification,
+            gap=_gap(entry, notification),
         )
         key = f"{self._journal.identity}/{lease.id}"
         return Delivery(lease.id, key, self.route.name, lease.attempts + 1, lease.due_at, late, transition)
@@ -208,8 +225,17 @@ class HandlerLane:
         because = (verdict.because or "").partition("\n")[0]
         if verdict.state is DeliveryState.DEAD:
             log.error("delivery.dead", **fields, attempts=attempts, because=because)
+        elif verdict.state is DeliveryState.WITHDRAWN:
+            log.info("delivery.withdrawn", **fields, because=because)
         elif verdict.failed:
             log.warning("delivery.failed", **fields, attempts=attempts, because=because, again_at=str(due_at))
+
+
+def _gap(entry: Entry, notification: Document) -> Gap | None:
+    """Return the gap in which a snapshot found a change; only of our own entries that key is ours."""
+    if entry.origin is not Origin.SNAPSHOT:
+        return None
+    return read_gap(entry.agent, notification["snapshot"]["gap"])
 
 
 def _verdict(handling: asyncio.Task[object]) -> Verdict:

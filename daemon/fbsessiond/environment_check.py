@@ -1,10 +1,11 @@
 """Checking what a configuration needs: secrets, folders, the journal, GWS."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
+from fbsessiond.agent import access_of, gws_of, source_settings
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.cometd.events import Connected, ConnectionEvent, Lost, SubscriptionRefused
@@ -13,8 +14,9 @@ from fbsessiond.configuration import Configuration, GwsSettings
 from fbsessiond.errors import UnavailableError
 from fbsessiond.gws.access import Access
 from fbsessiond.journal.engines import open_journal
+from fbsessiond.message import Batch
 from fbsessiond.route import Route
-from fbsessiond.service import access_of, gws_of, running_handlers, source_settings
+from fbsessiond.service import running_handlers
 
 ANSWER_SECONDS = 10.0
 """How long GWS may take to answer."""
@@ -56,12 +58,18 @@ async def _connect_once(gws: GwsSettings, access: Access, clock: Clock, chance: 
     async with access:
         source = CometdSource(source_settings(gws), access, clock=clock, chance=chance, observe=observe)
         async with aclosing(aiter(source)) as batches:
-            asking = asyncio.ensure_future(anext(batches))
-            waiting: set[asyncio.Future[Any]] = {asking, first}
+            listening = asyncio.create_task(_pass_over(batches))
+            waiting: set[asyncio.Future[Any]] = {listening, first}
             await asyncio.wait(waiting, timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            asking.cancel()
+            listening.cancel()
             with suppress(asyncio.CancelledError):
-                await asking
+                await listening
     trouble = first.result() if first.done() else f"no answer within {ANSWER_SECONDS:g} s"
     if trouble is not None:
         raise UnavailableError(f"{gws.notifications_url}: {trouble}")
+
+
+async def _pass_over(batches: AsyncIterator[Batch]) -> None:
+    """Let batches come; only what becomes of the connection matters here."""
+    async for _ in batches:
+        pass

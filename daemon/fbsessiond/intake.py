@@ -38,10 +38,12 @@ class Intake:
         self._known: OrderedDict[SessionKey, Document] = OrderedDict()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def take(self, batch: Batch) -> None:
-        """Journal a batch: on return it is on disk, with the deliveries that it causes.
+    async def take(self, batch: Batch, place: int | None = None) -> Sequence[Change]:
+        """Journal a batch: on return it is on disk, with the deliveries that it causes. Return what it changes.
 
-        Raises `JournalError` where it isn't; then nothing of it may be acknowledged.
+        A snapshot has a `place`, the number of the last entry before it was read. What it shows is so, but for the
+        sessions of which anything arrived after that, which are left out: notifications win. Raises `JournalError`
+        where the batch isn't on disk; then nothing of it may be acknowledged.
         """
         misfits: list[Misfit] = []
         async with self._turns[batch.agent]:
@@ -49,13 +51,14 @@ class Intake:
             learned: dict[SessionKey, Document] = {}
             for message in batch.messages:
                 try:
-                    drafts += await self._understand(message, batch, learned)
+                    drafts += await self._understand(message, batch, learned, place)
                 except InvalidNotification as error:
                     misfits.append(Misfit(message, str(error)))
             await self._journal.append(batch, drafts, misfits)
             self._remember(learned)
         for misfit in misfits:
             log.warning("message.quarantined", agent=batch.agent, channel=misfit.message.channel, error=misfit.error)
+        return [draft.change for draft in drafts]
 
     async def retry_quarantined(self) -> None:
         """Read the messages again that a person asked for: entries if they validate now, else they stay."""
@@ -75,16 +78,23 @@ class Intake:
             await self._journal.release_quarantined(quarantined, drafts, None)
             self._remember(learned)
 
-    async def _understand(self, message: Message, batch: Batch, learned: dict[SessionKey, Document]) -> list[Draft]:
+    async def _understand(
+        self, message: Message, batch: Batch, learned: dict[SessionKey, Document], place: int | None = None
+    ) -> list[Draft]:
         """Make an entry, or several, of a message. What is learned here counts for the rest of the batch."""
         drafts: list[Draft] = []
         notifications = read(message)
+        is_snapshot, is_current = batch.origin is Origin.SNAPSHOT, place is not None  # one that is tried again is late
         for notification in notifications:
             known: Document | None = None
             if isinstance(notification, SessionNotification) and notification.session_id is not None:
                 key = (batch.agent, notification.session_id)
                 known = learned.get(key) or await self._known_document(key)
-            change = derive(known, notification)
+                if place is not None and await self._journal.notifications(*key, place):
+                    continue
+            change = derive(known, notification, is_current=is_current)
+            if is_snapshot and change.kind is Kind.REPEAT:
+                continue
             if change.session is not None and change.document is not None:
                 learned[batch.agent, change.session] = change.document
             wanted = self._wanted(change, batch.origin)

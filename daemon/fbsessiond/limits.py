@@ -9,8 +9,8 @@ NOTIFICATION_BYTES = 4 * 1024 * 1024
 NESTING = 100
 """How deep objects and lists may stand in each other in a notification; pydantic writes at most 255."""
 
-BATCH_MESSAGES = 10_000
-"""The most messages that one commit takes; a source cuts a longer response into several batches."""
+WAITING_BATCHES = 10_000
+"""How many batches of a websocket may wait to be journaled before its next frame is read."""
 
 FIXTURE_BYTES = 1024 * 1024 * 1024
 """The longest file that a replay reads, after unpacking."""

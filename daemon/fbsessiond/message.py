@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from fbsessiond.gap import Break, Proof
+
 
 class Origin(StrEnum):
     """Where a notification, and a transition derived from it, came from."""
@@ -38,6 +40,8 @@ class Batch:
     origin: Origin
     received_at: datetime
     messages: tuple[Message, ...]
+    proof: Proof | Break | None = None
+    """What the source can prove with this batch, which may be empty but for it."""
 
 
 class Batches(Protocol):

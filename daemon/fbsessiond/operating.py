@@ -6,6 +6,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime
 
+from fbsessiond.agent import access_of, gws_of, source_settings
 from fbsessiond.carrying import Carrying, Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
@@ -18,7 +19,6 @@ from fbsessiond.gws.access import Access
 from fbsessiond.gws.rest import Rest
 from fbsessiond.notification import AnyNotification, Document, InvalidNotification, read
 from fbsessiond.operations import Operation
-from fbsessiond.service import access_of, gws_of, source_settings
 
 READY_SECONDS = 10.0
 """How long the notification connection may take to be there; nothing is sent before."""

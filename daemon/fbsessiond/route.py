@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +26,8 @@ class DeliverySettings(BaseModel):
     """The longest pause after the first failure; it doubles with each further one, up to an hour."""
     concurrency: int = Field(default=8, ge=1, le=1_000)
     """How many sessions at a time."""
+    snapshot: Literal["run", "run-if-still-true", "skip"] = "run"
+    """What to do with a transition that a snapshot found, perhaps long after it happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +42,6 @@ class Route:
 
     def wants(self, before: str | None, after: str, origin: Origin) -> bool:
         """Say whether the handler wants a transition."""
+        if origin is Origin.SNAPSHOT and self.delivery.snapshot == "skip":
+            return False
         return not self.on or any(why_not(condition, before, after, origin) is None for condition in self.on)

@@ -5,24 +5,25 @@ import itertools
 import signal
 from collections.abc import AsyncGenerator, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import structlog
 
+from fbsessiond.agent import gws_of, standing, watching
 from fbsessiond.carrying import Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
-from fbsessiond.cometd.source import CometdSettings, CometdSource
-from fbsessiond.configuration import Configuration, FollowUpsSettings, GwsSettings, JournalSettings, Settings
+from fbsessiond.configuration import Configuration, FollowUpsSettings, JournalSettings
 from fbsessiond.dispatch import Dispatch
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.follow_ups import FollowUpLane, FollowUpSettings
-from fbsessiond.gws.access import Access, Basic, Bearer, Credentials
-from fbsessiond.gws.rest import Rest
+from fbsessiond.http_interface import serving
 from fbsessiond.intake import Intake
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.journal.interface import Journal
 from fbsessiond.message import Source
+from fbsessiond.reconciling import SnapshotSettings
 from fbsessiond.route import Route
 from fbsessiond.watch import LoopWatch
 
@@ -47,9 +48,10 @@ class Pipeline:
         clock: Clock,
         chance: Chance,
         follow_ups: FollowUpLane | None = None,
+        intake: Intake | None = None,
     ) -> None:
         """Put them together; without `follow_ups`, what handlers ask for is written down, and nothing is sent."""
-        self.intake = Intake(journal, routes, clock)
+        self.intake = intake or Intake(journal, routes, clock)
         self.dispatch = Dispatch(journal, routes, clock, chance, follow_ups)
 
     async def take_all(self, source: Source) -> None:
@@ -85,57 +87,39 @@ async def run_daemon(configuration: Configuration, clock: Clock, chance: Chance)
 
     Raises `ConfigurationError`, `RefusedError` when GWS refuses the credentials, or `DiskError`.
     """
+    from fbsessiond.metrics import Metrics  # noqa: PLC0415  its library takes its time to import
+
     settings = configuration.settings
     gws = gws_of(settings)
     routes = configuration.routes()
-    access = access_of(gws)
+    metrics = Metrics()
+    snapshots = SnapshotSettings(settings.snapshots.every, settings.snapshots.settling)
     async with AsyncExitStack() as stack:
         stopped = stack.enter_context(_stop_signals())
         journal = open_journal(settings.journal.url, configuration.state_directory, clock.now())
         stack.callback(journal.close)
         await stack.enter_async_context(running_handlers(routes))
-        await stack.enter_async_context(access)
         stack.enter_context(LoopWatch(clock))
-        source = CometdSource(source_settings(gws), access, clock=clock, chance=chance)
-        rests = {gws.agent_name: Rest(str(gws.url), access)}
+        intake = Intake(journal, routes, clock)
+        agent = await stack.enter_async_context(watching(gws, journal, intake, metrics, clock, chance, snapshots))
         handlers = {route.name: route.handler for route in routes}
-        follow_ups = FollowUpLane(journal, rests, clock, chance, follow_up_settings(settings.follow_ups), handlers)
-        pipeline = Pipeline(journal, routes, clock, chance, follow_ups)
-        log.info("daemon.started", agent=gws.agent_name, handlers=[route.name for route in routes])
-        if settings.http.listen and "listen" in settings.http.model_fields_set:
-            log.warning("http.not_served", listen=settings.http.listen, because="this version serves no HTTP")
-        housekeeping = keep_house(journal, pipeline.intake, settings.journal, clock)
-        await until_first(stopped.wait(), pipeline.take_all(source), pipeline.dispatch.run(), housekeeping)
+        follow_ups = FollowUpLane(
+            journal, {agent.name: agent.rest}, clock, chance, follow_up_settings(settings.follow_ups), handlers
+        )
+        pipeline = Pipeline(journal, routes, clock, chance, follow_ups, intake)
+        reader = journal.reader()
+        metrics.standing = lambda: standing([agent], reader, clock.now())
+        checks = partial(agent.checks, reader)
+        address = await stack.enter_async_context(serving(settings.http.listen, checks, metrics, clock))
+        log.info("daemon.started", agent=agent.name, handlers=[route.name for route in routes], http=address)
+        await until_first(
+            stopped.wait(),
+            pipeline.take_all(agent.source),
+            pipeline.dispatch.run(),
+            agent.reconciler.run(),
+            keep_house(journal, intake, settings.journal, clock),
+        )
     log.info("daemon.stopped")
-
-
-def gws_of(settings: Settings) -> GwsSettings:
-    """Return the platform's settings. Raises `ConfigurationError` where there are none."""
-    if settings.gws is None:
-        raise ConfigurationError("gws: is missing; `fbsessiond run` needs to know the platform's url and the agent")
-    return settings.gws
-
-
-def access_of(gws: GwsSettings) -> Access:
-    """Return the agent's access, its secrets fetched. Raises `ConfigurationError` where one isn't to be had."""
-    credentials: Credentials
-    if gws.token is not None:
-        credentials = Bearer(gws.token.read("gws.token").get_secret_value())
-    else:
-        assert gws.username is not None and gws.password is not None, "checked by the settings"  # noqa: S101, PT018
-        credentials = Basic(gws.username, gws.password.read("gws.password").get_secret_value())
-    return Access(credentials, certificate_authority=gws.ca_file)
-
-
-def source_settings(gws: GwsSettings) -> CometdSettings:
-    """Return what the notification connection needs to know."""
-    return CometdSettings(
-        agent=gws.agent_name,
-        url=gws.notifications_url,
-        channels=tuple(gws.channels),
-        transports=tuple(gws.transports),
-        sign_in_url=f"{str(gws.url).rstrip('/')}/api/v2/me",
-    )
 
 
 def follow_up_settings(table: FollowUpsSettings) -> FollowUpSettings:
@@ -161,7 +145,7 @@ async def until_first(*parts: Coroutine[Any, Any, object]) -> None:
             task.result()
 
 
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+async def _to_the_end(work: Coroutine[Any, Any, object]) -> None:
     """Finish a piece of work even if cancelled meanwhile; the cancellation goes on afterwards."""
     task = asyncio.create_task(work)
     try:

@@ -13,6 +13,9 @@ INVITED = "Invited"
 TERMINAL_STATES = frozenset({"Completed", "Revoked"})
 """States after which nothing of the same life of a session follows: Genesys' own clients take them as finished."""
 
+VANISHED = "Vanished"
+"""Our own word: after a gap the agent's list doesn't have the session any more, and how it ended isn't known."""
+
 
 class Session(BaseModel):
     """A Facebook private-messaging session, as last known: what all notifications up to here say of it together."""

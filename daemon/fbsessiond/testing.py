@@ -14,6 +14,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from fbsessiond.gap import Gap
 from fbsessiond.handler import Delivery
 from fbsessiond.message import Origin
 from fbsessiond.session import Session, session_from
@@ -43,6 +44,7 @@ def make_transition(
     seq: int = 1,
     at: datetime = EPOCH,
     origin: Origin = Origin.LIVE,
+    gap: Gap | None = None,
     **known: Any,
 ) -> Transition:
     """Return a session's transition to a state, with the notification that says so; without `before`, a first sight."""
@@ -59,6 +61,7 @@ def make_transition(
             "notificationType": "StatusChange",
             "facebooksession": {"id": session, "state": after, **known},
         },
+        gap=gap,
     )
 
 

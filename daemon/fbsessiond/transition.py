@@ -4,7 +4,7 @@ The rules, in this order:
 
 1. A terminal state stands: whatever arrives for a finished session with another state is late, and a `repeat`.
    Only `Invited` begins a new life of the same id: the platform offers an interaction that went back to a queue
-   again under its old id.
+   again under its old id. A snapshot isn't late: what it shows is so.
 2. A changed state is a `transition`, whatever type of notification brings it. [a .NET client of GWS remarks that
    ParticipantsUpdated "can update other fields (like state)"]
 3. A notification that changes nothing is a `repeat`.
@@ -16,6 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
+from fbsessiond.gap import Gap
 from fbsessiond.message import Origin
 from fbsessiond.notification import AnyNotification, Document, MessagesNotification, SessionNotification
 from fbsessiond.session import INVITED, TERMINAL_STATES, Session
@@ -49,7 +50,9 @@ class Transition:
     """The state before; None at first sight."""
     after: str
     notification: Document
-    """The notification as it was received."""
+    """The notification as it was received; of origin `snapshot`, the session as the agent's list showed it."""
+    gap: Gap | None = None
+    """Where a snapshot found the change: the gap in which it happened; the states in between aren't known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +71,24 @@ Known: TypeAlias = Document | None
 """A session's merged document as last known; None before its first sight."""
 
 
-def derive(known: Known, notification: AnyNotification) -> Change:
-    """Say what a notification changes, given what is known of its session."""
+def derive(known: Known, notification: AnyNotification, *, is_current: bool = False) -> Change:
+    """Say what a notification changes, given what is known of its session; `is_current`: it is from a snapshot."""
     if isinstance(notification, MessagesNotification):
         return Change(Kind.MESSAGES, notification.session_id)
     if not isinstance(notification, SessionNotification):
         return Change(Kind.OTHER)
     if notification.facebooksession is None or notification.document is None:
         return Change(Kind.ERROR)
-    return _derive_session(known, notification, notification.document, notification.facebooksession.id)
+    arrived, session = notification.document, notification.facebooksession.id
+    return _derive_session(known, notification, arrived, session, is_current=is_current)
 
 
-def _derive_session(known: Known, notification: SessionNotification, arrived: Document, session: str) -> Change:
+def _derive_session(
+    known: Known, notification: SessionNotification, arrived: Document, session: str, *, is_current: bool
+) -> Change:
     before = state_of(known) if known else None
     after = state_of(arrived) or before
-    is_new_life = before in TERMINAL_STATES and after == INVITED
+    is_new_life = before in TERMINAL_STATES and after != before and (after == INVITED or is_current)
     if before in TERMINAL_STATES and after != before and not is_new_life:
         return Change(Kind.ERROR if notification.is_error else Kind.REPEAT, session)
     document = merge(

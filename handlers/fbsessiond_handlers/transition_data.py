@@ -22,4 +22,6 @@ def data_of(transition: Transition, data: Data) -> dict[str, Any]:
         "before": transition.before,
         "after": transition.after,
     }
+    if transition.gap is not None:
+        told["gap"] = transition.gap.written()
     return told if data == "state" else {**told, "notification": transition.notification}

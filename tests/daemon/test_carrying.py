@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from cometd_servers import virtual
 from fbsessiond import Operation
 from fbsessiond.carrying import Carrying, Patience
-from fbsessiond.errors import RefusedError
+from fbsessiond.errors import RefusedError, UnavailableError
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.journal_evidence import JournalEvidence
 from fbsessiond.simulator.faults import FaultTable
@@ -273,6 +274,14 @@ async def test_server_errors() -> None:
         assert here.simulator.platform.count(session, "Leave") == 1
 
 
+async def ask_for_a_minute(here: Floor) -> None:
+    """Read the list again and again: credentials that were good are tried again for a while."""
+    for _ in range(20):
+        with suppress(UnavailableError):
+            await here.rest.sessions()
+        await asyncio.sleep(5)
+
+
 @virtual
 async def test_refused_credentials() -> None:
     """A request whose credentials are refused changed nothing: it is intended again, not in doubt, for after that."""
@@ -280,6 +289,8 @@ async def test_refused_credentials() -> None:
         session = await here.chat()
         carried = Carried(here, Operation.send_message(session, "hello"))
         switch(here, **{"403": {}})
+        with suppress(RefusedError):
+            await ask_for_a_minute(here)
         with pytest.raises(RefusedError):
             await carried.go_on()
         assert [each.state for each in carried.recorded] == [FollowUpState.SENT, FollowUpState.INTENDED]

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from fbsessiond import configuration, environment
 from fbsessiond.conditions import Condition
-from fbsessiond.configuration import Configuration, GwsSettings, Settings, load
+from fbsessiond.configuration import Configuration, GwsSettings, Settings, is_loopback, load
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.message import Origin
 
@@ -130,7 +130,7 @@ def test_all_settings(read: Callable[[str], Configuration], tmp_path: Path) -> N
         [handlers.log]
         level = "debug"
         on = { from = "Invited", not_to = ["Revoked", "Completed"] }
-        delivery = { attempts = 3, timeout = "5s", backoff = "100ms", concurrency = 1 }
+        delivery = { attempts = 3, timeout = "5s", backoff = "100ms", concurrency = 1, snapshot = "run-if-still-true" }
         """
     )
     gws = found.settings.gws
@@ -148,6 +148,7 @@ def test_all_settings(read: Callable[[str], Configuration], tmp_path: Path) -> N
     assert (route.name, route.handler.model_dump()) == ("log", {"level": "debug"})
     assert route.on == (Condition.model_validate({"from": "Invited", "not_to": ["Revoked", "Completed"]}),)
     assert (route.delivery.attempts, route.delivery.timeout) == (3, timedelta(seconds=5))
+    assert route.delivery.snapshot == "run-if-still-true"
 
 
 def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,6 +258,18 @@ def test_unknown_names(mistakes: Callable[[str], list[str]], text: str, words: s
             "line 1: handlers.log.delivery.timeout: should be greater than 0 seconds",
         ),
         (
+            "[handlers.log.delivery]\nsnapshot = 'sometimes'",
+            "line 2: handlers.log.delivery.snapshot: should be 'run', 'run-if-still-true' or 'skip'",
+        ),
+        (
+            "[handlers.log]\ndelivery.snapshot = true",
+            "line 2: handlers.log.delivery.snapshot: should be 'run', 'run-if-still-true' or 'skip'",
+        ),
+        (
+            "[handlers.log]\ndelivery.snapshots = 'run'",
+            "line 2: handlers.log.delivery.snapshots: there is no such key; did you mean 'snapshot'?",
+        ),
+        (
             "[handlers.log]\non = { to = 'LeftChat', for = '5m' }",
             "line 2: handlers.log.on.for: clocks aren't in this version yet",
         ),
@@ -309,6 +322,81 @@ def test_platform(mistakes: Callable[[str], list[str]], gws: str, words: str) ->
     (line,) = mistakes(f"[gws]\n{gws}\n")
     assert line.startswith(f"c.toml: {words}")
     assert SECRET not in line
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "",
+        "127.0.0.1:8707",
+        "127.255.0.1:0",
+        "[::1]:65535",
+        "localhost:80",
+        "LOCALHOST:80",
+        "unix:/run/fbsessiond/http.sock",
+        "unix:/a b:1",
+    ],
+)
+def test_listening_here(read: Callable[[str], Configuration], listen: str) -> None:
+    """HTTP is served at a loopback address, at a Unix socket, or nowhere."""
+    assert read(f"[http]\nlisten = '{listen}'").settings.http.listen == listen
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "8707",
+        ":8707",
+        "localhost",
+        "localhost:",
+        "localhost:http",
+        "localhost:-1",
+        "localhost:٨",
+        "localhost:65536",
+        "localhost:100000",
+        "::1:8707",
+        "[]:8707",
+        "[::1]",
+        "http://localhost:8707",
+        "unix:",
+        "unix:http.sock",
+        "unix:@abstract",
+        "unix:/a\\u0000b",
+        "/run/http.sock",
+    ],
+)
+def test_listening_nowhere(mistakes: Callable[[str], list[str]], listen: str) -> None:
+    """What is neither a host with a port nor the whole path of a Unix socket is told with what is."""
+    (line,) = mistakes(f'[http]\nlisten = "{listen}"')
+    expected = "HOST:PORT, as '127.0.0.1:8707', or unix:PATH, as 'unix:/run/http.sock', or ''"
+    assert line == f"c.toml: line 2: http.listen: should be {expected}"
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["0.0.0.0:8707", "[::]:8707", "192.168.1.1:8707", "[2001:db8::1]:8707", "gws.example:8707", "*:8707", "a/b:1"],
+)
+def test_listening_elsewhere(mistakes: Callable[[str], list[str]], listen: str) -> None:
+    """An address at which others than this machine could ask is refused, and the reason is told."""
+    (line,) = mistakes(f"[http]\nlisten = '{listen}'")
+    reason = "beyond this machine it would need a token, which isn't in this version yet"
+    assert line == f"c.toml: line 2: http.listen: should be a loopback address or unix:PATH: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("host", "is_here"),
+    [
+        ("localhost", True),
+        ("127.3.2.1", True),
+        ("::1", True),
+        ("localhost.example", False),
+        ("10.0.0.1", False),
+        ("", False),
+    ],
+)
+def test_loopback(host: str, is_here: bool) -> None:
+    """A host is this machine's own by its number, or as `localhost`; no other name is looked up."""
+    assert is_loopback(host) == is_here
 
 
 def test_all_at_once(mistakes: Callable[[str], list[str]]) -> None:

@@ -146,7 +146,6 @@ def test_unions() -> None:
     [
         ("on = { to = 'LeftChat', for = '5m' }", "clocks aren't in this version yet"),
         ("on = [{ when = 'true' }]", "conditions on attached data aren't in this version yet"),
-        ("delivery.snapshot = 'run'", "snapshots aren't in this version yet"),
         ("delivery = { late = 'skip' }", "clocks aren't in this version yet"),
         ("delivery.max_late = '1h'", "clocks aren't in this version yet"),
     ],

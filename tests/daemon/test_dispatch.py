@@ -3,10 +3,12 @@
 import asyncio
 import functools
 import gc
+import json
 import logging
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -21,13 +23,14 @@ from fbsessiond.dispatch import CANCEL_SECONDS, LEASE_SLACK, LONGEST_DEFER, SHOR
 from fbsessiond.errors import DiskError, JournalError
 from fbsessiond.follow_up import FollowUpState
 from fbsessiond.follow_ups import CapturingLane
+from fbsessiond.gap import Gap, GapCause
 from fbsessiond.handler import Defer, Delivery, Done, Handler, Outcome, Reject
 from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Draft, Lease
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.lane import FINISH_SECONDS, LONGEST_BACKOFF, POLL_SECONDS
-from fbsessiond.message import Origin
+from fbsessiond.message import Message, Origin
 from fbsessiond.operations import Operation
 from fbsessiond.route import DeliverySettings, Route
 from fbsessiond.session import Session
@@ -36,6 +39,8 @@ from fbsessiond.transition import Change, Kind
 from journal_parts import NOW, after, append, draft, message
 
 TIMEOUT = 30.0
+GAP = Gap("agent1", after(-90), after(-30), GapCause.NETWORK)
+GAP_THAT_GOES_ON = Gap("agent1", after(-90), None, GapCause.STOPPED)
 WRITTEN = "my number is 555-1234"
 """What a customer wrote: it must not be logged."""
 
@@ -261,6 +266,131 @@ async def test_half_a_follow_up(journal: SqliteJournal) -> None:
         await asyncio.sleep(1)
     assert (outcome(journal)[2] or "").startswith("handle() returned Done with what is no follow-up; ")
     assert list(journal.reader().follow_ups()) == []
+
+
+# What a snapshot found.
+
+
+def found(session: str, state: str, *handlers: str, before: str | None = None, gap: object = GAP.written()) -> Draft:
+    """Return a transition that a snapshot found in a gap."""
+    one = draft(session, state, *handlers, before=before)
+    data = {"facebooksession": one.change.document, "snapshot": {"read_at": str(NOW), "gap": gap, "remark": "found"}}
+    text = json.dumps(data).encode()
+    return replace(one, message=Message(text, None, text))
+
+
+@virtual
+async def test_gap(journal: SqliteJournal) -> None:
+    """A handler is told in which gap a change happened that a snapshot found, and of any other that there was none."""
+    recorder = Recorder()
+    await append(journal, found("S1", "LeftChat", "log"), origin=Origin.SNAPSHOT)
+    await append(journal, found("S2", "LeftChat", "log", gap=GAP_THAT_GOES_ON.written()), origin=Origin.SNAPSHOT)
+    await append(journal, found("S3", "LeftChat", "log"), origin=Origin.LIVE)
+    await append(journal, found("S4", "LeftChat", "log"), origin=Origin.REPLAY)
+    async with dispatching_to(journal, route(recorder)):
+        await asyncio.sleep(1)
+    transitions = [delivery.transition for delivery in recorder.deliveries]
+    assert [(one.session.id, one.origin, one.gap) for one in transitions] == [
+        ("S1", Origin.SNAPSHOT, GAP),
+        ("S2", Origin.SNAPSHOT, GAP_THAT_GOES_ON),
+        ("S3", Origin.LIVE, None),
+        ("S4", Origin.REPLAY, None),
+    ]
+    assert transitions[0].notification["snapshot"]["remark"] == "found"
+
+
+@virtual
+@pytest.mark.parametrize("gap", [None, {}, {**GAP.written(), "from": "yesterday"}, {**GAP.written(), "cause": "?"}])
+async def test_damaged_gap(journal: SqliteJournal, gap: object) -> None:
+    """An entry of a snapshot that doesn't say its gap can't be delivered: nothing is guessed."""
+    recorder = Recorder()
+    await append(journal, found("S1", "LeftChat", "log", gap=gap), origin=Origin.SNAPSHOT)
+    async with dispatching_to(journal, route(recorder, attempts=2)):
+        await asyncio.sleep(10)
+    assert outcome(journal)[:2] == ("dead", 2)
+    assert recorder.deliveries == []
+
+
+async def changed(journal: SqliteJournal, setting: str, *drafts: Draft, origin: Origin = Origin.SNAPSHOT) -> Recorder:
+    """Let a snapshot, or something else, find that S1 left, and other changes follow; then dispatch the first."""
+    recorder = Recorder()
+    await append(journal, found("S1", "LeftChat", "log", before="Chatting"), origin=origin)
+    await append(journal, *drafts)
+    async with dispatching_to(journal, route(recorder, snapshot=setting)):
+        await asyncio.sleep(1)
+    return recorder
+
+
+@virtual
+@pytest.mark.parametrize("setting", ["run", "run-if-still-true"])
+async def test_still_true(journal: SqliteJournal, setting: str) -> None:
+    """What a snapshot found is delivered while it is so, whatever else has changed."""
+    others = draft("S2", "Completed"), draft("S1", " LeftChat ", comment="new")
+    recorder = await changed(journal, setting, *others)
+    assert len(recorder.deliveries) == 1
+    assert outcome(journal) == ("delivered", 1, None)
+
+
+@virtual
+async def test_no_longer_true(journal: SqliteJournal) -> None:
+    """What a snapshot found and isn't so any more is withdrawn, without an attempt, where the handler wants that."""
+    follows = draft("S1", "Completed", "log", before="LeftChat")
+    with capture_logs() as logged:
+        recorder = await changed(journal, "run-if-still-true", follows)
+    (told,) = [line for line in logged if line["event"] == "delivery.withdrawn"]
+    assert (told["session"], told["handler"]) == ("S1", "log")
+    assert [delivery.transition.after for delivery in recorder.deliveries] == ["Completed"]
+    first, second = records(journal)
+    assert (first.state, first.attempts) == (DeliveryState.WITHDRAWN, 0)
+    assert first.because == "found by a snapshot, and no longer true: the session is Completed, not LeftChat"
+    assert second.state is DeliveryState.DELIVERED
+
+
+@virtual
+async def test_no_longer_known(journal: SqliteJournal) -> None:
+    """Where nothing is known of the session any more, nothing is true of it."""
+    await append(journal, found("S1", "LeftChat", "log"), origin=Origin.SNAPSHOT)
+    journal.connection.execute("DELETE FROM sessions")
+    recorder = Recorder()
+    async with dispatching_to(journal, route(recorder, snapshot="run-if-still-true")):
+        await asyncio.sleep(1)
+    assert recorder.deliveries == []
+    assert outcome(journal)[0] == "withdrawn"
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("setting", "origin"),
+    [("run", Origin.SNAPSHOT), ("run-if-still-true", Origin.LIVE), ("run-if-still-true", Origin.REPLAY)],
+)
+async def test_true_once(journal: SqliteJournal, setting: str, origin: Origin) -> None:
+    """What was notified, and what any snapshot found where that is wanted, is delivered however old it is."""
+    recorder = await changed(journal, setting, draft("S1", "Completed", before="LeftChat"), origin=origin)
+    assert len(recorder.deliveries) == 1
+    assert outcome(journal)[0] == "delivered"
+
+
+@virtual
+async def test_no_longer_true_at_the_second_attempt(journal: SqliteJournal) -> None:
+    """Whether it is still so is asked before each attempt; those that were made count."""
+    recorder = Recorder(lambda _: raising(LookupError("not there")))
+    await append(journal, found("S1", "LeftChat", "log"), origin=Origin.SNAPSHOT)
+    async with dispatching_to(journal, route(recorder, snapshot="run-if-still-true", backoff=timedelta(seconds=9))):
+        await asyncio.sleep(5)
+        await append(journal, draft("S1", "Completed", before="LeftChat"))
+        await asyncio.sleep(10)
+    assert len(recorder.deliveries) == 1
+    assert outcome(journal)[:2] == ("withdrawn", 1)
+
+
+@virtual
+async def test_unreadable_session(journal: SqliteJournal) -> None:
+    """A session that can't be read isn't taken for one that has changed: the dispatch ends."""
+    await append(journal, found("S1", "LeftChat", "log"), origin=Origin.SNAPSHOT)
+    journal.connection.execute("UPDATE entries SET notification = x'7b7d'")
+    async with dispatching_to(journal, route(Recorder(), snapshot="run-if-still-true")) as dispatch:
+        await asyncio.wait([dispatch])
+        assert isinstance(dispatch.exception(), JournalError)
 
 
 # Order and concurrency.

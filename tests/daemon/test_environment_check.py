@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cometd_servers import Answer, ScriptedServer, run_with_sockets, scripted
+from cometd_servers import Answer, ScriptedServer, scripted
 from fbsessiond import environment_check
 from fbsessiond.chance import SeededChance
 from fbsessiond.configuration import Configuration, load
@@ -14,6 +14,7 @@ from fbsessiond.errors import ConfigurationError, FbsessiondError, JournalError,
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.testing import VirtualClock
 from journal_parts import NOW
+from virtual_network import run_networked
 
 Found = list[tuple[str, str]]
 
@@ -54,7 +55,7 @@ async def check(configuration: Configuration, found: Found) -> None:
 def failing(work: Coroutine[Any, Any, None], error: type[FbsessiondError], words: str) -> int:
     """Run what fails, and return the exit status."""
     with pytest.raises(error, match=words) as raised:
-        run_with_sockets(work)
+        run_networked(work)
     return raised.value.exit_status
 
 
@@ -68,7 +69,7 @@ def test_fine(folder: Path) -> None:
             assert asyncio.get_running_loop().time() < 1
             return server
 
-    server = run_with_sockets(main())
+    server = run_networked(main())
     assert [what for what, _ in found] == ["secrets", "journal", "handlers", "gws"]
     assert all(words.startswith("fine") for _, words in found)
     assert found[1][1] == f"fine, sqlite:journal.db in {folder / 'state'}"
@@ -178,7 +179,7 @@ def test_notification_at_once(folder: Path) -> None:
         reply = {"channel": "/meta/connect", "id": connect["id"], "successful": True}
         return [{"channel": "/v2/me/calls", "data": {}}, reply]
 
-    run_with_sockets(against(folder, "/meta/connect", answer))
+    run_networked(against(folder, "/meta/connect", answer))
 
 
 def test_cancelled(folder: Path) -> None:
@@ -190,4 +191,4 @@ def test_cancelled(folder: Path) -> None:
                 await against(folder, "/meta/handshake", None)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    run_with_sockets(main())
+    run_networked(main())

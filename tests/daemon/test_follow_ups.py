@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +12,6 @@ import pytest
 from pydantic import PrivateAttr
 from structlog.testing import capture_logs
 
-from cometd_servers import virtual
 from daemon.journal.suite.follow_ups import ask, lease_follow_ups
 from fbsessiond import Defer, Delivery, DiskError, Done, Handler, Operation, Outcome, Reject, Webhook
 from fbsessiond.chance import SeededChance
@@ -19,6 +19,7 @@ from fbsessiond.dispatch import Dispatch
 from fbsessiond.errors import RefusedError
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.follow_ups import CapturingLane, FollowUpLane, FollowUpSettings
+from fbsessiond.gws.rest import REFUSAL_SECONDS
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.sqlite.engine import SqliteJournal
@@ -26,6 +27,7 @@ from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.simulator.faults import FaultTable
 from fbsessiond.testing import EPOCH, VirtualClock
 from floor import AGENT, PATIENCE, WRAP_UP, Asking, Floor, asking, floor
+from virtual_network import networked
 
 CONFIRMED = FollowUpState.CONFIRMED
 WRITTEN = "my number is 555-1234"
@@ -56,7 +58,7 @@ async def carry_out_all(journal: Journal, lane: FollowUpLane) -> None:
     await asyncio.wait([running])
 
 
-@virtual
+@networked
 async def test_side_by_side() -> None:
     """Sessions run side by side, and of one session one follow-up at a time."""
     async with floor(WRAP_UP) as here:
@@ -76,7 +78,7 @@ async def test_side_by_side() -> None:
         assert most == 2
 
 
-@virtual
+@networked
 async def test_steps_after_a_failure() -> None:
     """A step that fails withdraws those after it, which are never sent; the log says what a person needs to know."""
     twice = asking("twice", "LeftChat", lambda delivery: _of(delivery, Operation.send_message))
@@ -104,7 +106,7 @@ def _of(delivery: Delivery, first: Callable[[str, str], Operation]) -> Sequence[
     return [first(session, WRITTEN), Operation.complete(session)]
 
 
-@virtual
+@networked
 async def test_tried_again() -> None:
     """What didn't happen is tried again after a pause."""
     async with floor(asking("note", "LeftChat", comments("seen"))) as here:
@@ -119,22 +121,28 @@ async def test_tried_again() -> None:
         assert here.simulator.platform.count(session, "AddComment") == 1
 
 
-@virtual
+@networked
 async def test_refused_credentials() -> None:
-    """Refused credentials end the dispatch, and reach its caller; the follow-up stays intended, and isn't in doubt."""
-    async with floor(asking("note", "LeftChat", comments("seen"))) as here:
+    """Refused credentials end the dispatch, and reach its caller; the follow-up stays intended, and isn't in doubt.
+
+    As they were good before, they are tried again for a minute.
+    """
+    patient = FollowUpSettings(replace(PATIENCE, attempts=1_000), timedelta(seconds=1))
+    async with floor(asking("note", "LeftChat", comments("seen")), settings=patient) as here:
         session = await here.chat()
         await here.rest.operate(Operation.leave(session))
         switch(here, **{"403": {"on": ["operations", "reads"]}})
-        dispatching = here.tasks[1]
-        await asyncio.wait([dispatching], timeout=60)
+        dispatching = here.daemon.tasks[1]
+        began = VirtualClock().monotonic()
+        await asyncio.wait([dispatching], timeout=7200)
+        assert VirtualClock().monotonic() - began > REFUSAL_SECONDS
         assert isinstance(dispatching.exception(), RefusedError)
         (left,) = here.follow_ups(session)
         assert (left.progress.state, left.is_running) == (FollowUpState.INTENDED, False)
 
 
 @pytest.mark.parametrize("fault", [{"lose": {"count": 1}}, {"ignore": {"count": 1}}], ids=["done", "not done"])
-@virtual
+@networked
 async def test_stop_in_the_middle(tmp_path: Path, fault: dict[str, Any]) -> None:
     """A stop hands back what runs with its progress; the next daemon goes on, and it takes effect once."""
     url, parts = "sqlite:journal.db", list[Floor]()
@@ -149,9 +157,9 @@ async def test_stop_in_the_middle(tmp_path: Path, fault: dict[str, Any]) -> None
         session = await here.chat()
         await here.rest.operate(Operation.leave(session))
         await here.until(lambda: here.states(session) == [FollowUpState.ACCEPTED])
-        for task in here.tasks:
+        for task in here.daemon.tasks:
             task.cancel()
-        await asyncio.wait(here.tasks)
+        await asyncio.wait(here.daemon.tasks)
         (left,) = here.follow_ups(session)
         assert (left.progress.state, left.progress.attempts, left.is_running) == (FollowUpState.ACCEPTED, 1, False)
         first.close()
@@ -168,7 +176,7 @@ async def test_stop_in_the_middle(tmp_path: Path, fault: dict[str, Any]) -> None
         again.close()
 
 
-@virtual
+@networked
 async def test_agent_gone() -> None:
     """A follow-up for an agent that isn't configured any more has failed, and says so; a person can try it again."""
     journal = SqliteJournal(MEMORY, EPOCH)
@@ -182,7 +190,7 @@ async def test_agent_gone() -> None:
     journal.close()
 
 
-@virtual
+@networked
 async def test_unknown_operation() -> None:
     """An operation that another version wrote down is parked, with the reason, and holds nothing else up."""
     journal = SqliteJournal(MEMORY, EPOCH)
@@ -197,7 +205,7 @@ async def test_unknown_operation() -> None:
     journal.close()
 
 
-@virtual
+@networked
 async def test_captured() -> None:
     """What is captured is never sent: it has ended, for every daemon that opens this journal later, too."""
     journal = SqliteJournal(MEMORY, EPOCH)
@@ -220,7 +228,7 @@ async def test_captured() -> None:
         ({"ignore": {}}, "failed"),
     ],
 )
-@virtual
+@networked
 async def test_parameters_in_no_log(caplog: pytest.LogCaptureFixture, fault: dict[str, Any], event: str) -> None:
     """No line of the log holds a parameter's value, whatever becomes of the follow-up."""
     caplog.set_level(logging.DEBUG)
@@ -299,7 +307,7 @@ async def posted(handler: Handler, *asked: Webhook | Operation) -> list[Progress
         ([None, Done()], CONFIRMED, 2),
     ],
 )
-@virtual
+@networked
 async def test_webhook(answers: list[Any], state: FollowUpState, attempts: int) -> None:
     """A webhook is posted by the handler that it names, again where that may help, each time with the same key."""
     handler = Posting.answering(*answers)
@@ -313,14 +321,14 @@ async def test_webhook(answers: list[Any], state: FollowUpState, attempts: int) 
     ("to", "because"),
     [("cmr", "the configuration has no handler 'cmr'"), ("crm", "crm posts no webhooks: it is a Asking")],
 )
-@virtual
+@networked
 async def test_webhook_to_nobody(to: str, because: str) -> None:
     """A webhook to a handler that isn't there, or that posts none, fails with the reason."""
     (progress,) = await posted(Asking(), Webhook(to, "S1"))
     assert (progress.state, progress.because) == (FollowUpState.FAILED, because)
 
 
-@virtual
+@networked
 async def test_webhook_after_a_failure() -> None:
     """A webhook waits for the steps before it, and is withdrawn where one doesn't succeed."""
     handler = Posting()
@@ -329,7 +337,7 @@ async def test_webhook_after_a_failure() -> None:
     assert handler.posted == []
 
 
-@virtual
+@networked
 async def test_webhook_and_a_failed_disk() -> None:
     """A disk that fails while a webhook is posted ends the dispatch, as it does in any handler."""
     journal = SqliteJournal(MEMORY, EPOCH)

@@ -410,6 +410,113 @@ async def test_one_agent_at_a_time(journal: SqliteJournal, intake: Intake, reade
     assert findings(journal) == []
 
 
+async def test_what_it_changes(intake: Intake) -> None:
+    """Who gives a batch hears what it changes, entry by entry; a misfit changes nothing."""
+    assert await intake.take(batch()) == []
+    changes = await intake.take(batch(message("S1", "Invited"), BROKEN, message("S1", "Invited"), message("S2", "X")))
+    assert [(change.kind, change.session, change.before, change.after) for change in changes] == [
+        (Kind.TRANSITION, "S1", None, "Invited"),
+        (Kind.REPEAT, "S1", None, None),
+        (Kind.TRANSITION, "S2", None, "X"),
+    ]
+
+
+def snapshot(*messages: Message, agent: str = "agent1") -> Batch:
+    """Return what a snapshot shows."""
+    return batch(*messages, agent=agent, origin=Origin.SNAPSHOT)
+
+
+async def test_snapshot(journal: SqliteJournal, intake: Intake, reader: Reader) -> None:
+    """What a snapshot shows anew are entries like any other, but for their origin; what was known is left out."""
+    await intake.take(batch(message("S1", "Invited", comment="kept"), message("S2", "Chatting")))
+    shown = snapshot(message("S1", "LeftChat"), message("S2", "Chatting"), message("S3", "Chatting"), BROKEN)
+    changes = await intake.take(shown, journal.last_place())
+    assert [(change.session, change.before, change.after) for change in changes] == [
+        ("S1", "Invited", "LeftChat"),
+        ("S3", None, "Chatting"),
+    ]
+    *_, third, fourth = reader.entries()
+    assert (third.seq, third.session, third.origin, fourth.session) == (3, "S1", Origin.SNAPSHOT, "S3")
+    assert document_of(third) == {"id": "S1", "state": "LeftChat", "comment": "kept"}
+    assert wanted(reader)[3] == {"all", "left"}
+    assert [quarantined.origin for quarantined in reader.quarantined()] == [Origin.SNAPSHOT]
+    assert findings(journal) == []
+
+
+async def test_snapshot_of_nothing_new(journal: SqliteJournal, intake: Intake, reader: Reader) -> None:
+    """A snapshot that shows what is known leaves no trace, however often it is taken."""
+    await intake.take(batch(message("S1", "Chatting", userData={"A": 1})))
+    for _ in range(2):
+        assert await intake.take(snapshot(message("S1", "Chatting")), journal.last_place()) == []
+    assert reader.statistics().entries == 1
+    await intake.take(batch(message("S1", "Chatting")))
+    assert last(reader).kind is Kind.REPEAT
+
+
+async def test_notifications_win(journal: SqliteJournal, intake: Intake) -> None:
+    """Of a session of which anything arrived after the snapshot was read, the snapshot says nothing."""
+    await intake.take(batch(message("S1", "Invited"), message("S2", "Invited"), message("S3", "Invited")))
+    place = journal.last_place()
+    await intake.take(batch(message("S1", "Chatting")))
+    await intake.take(batch(message("S2", "Invited")))
+    await intake.take(batch(message("S3", "Chatting")), None)
+    await intake.take(batch(message("S3", "Chatting"), agent="agent2"))
+    shown = snapshot(*[message(session, "LeftChat") for session in ("S1", "S2", "S3", "S4")])
+    assert [change.session for change in await intake.take(shown, place)] == ["S4"]
+    assert [change.session for change in await intake.take(shown, journal.last_place())] == ["S1", "S2", "S3"]
+    assert findings(journal) == []
+
+
+async def test_notification_beside_a_snapshot(journal: SqliteJournal, intake: Intake, reader: Reader) -> None:
+    """A notification that is taken when a snapshot comes in wins, too; after the snapshot it builds on that."""
+    await intake.take(batch(message("S1", "Invited"), message("S2", "Invited")))
+    place = journal.last_place()
+    await asyncio.gather(
+        intake.take(batch(message("S1", "Chatting"))),
+        intake.take(snapshot(message("S1", "LeftChat"), message("S2", "LeftChat")), place),
+        intake.take(batch(message("S2", "Completed"))),
+    )
+    assert changes(reader, "S1")[1:] == [("transition", "Invited", "Chatting")]
+    assert changes(reader, "S2")[1:] == [("transition", "Invited", "LeftChat"), ("transition", "LeftChat", "Completed")]
+    assert findings(journal) == []
+
+
+async def test_snapshot_after_the_end(journal: SqliteJournal, intake: Intake, reader: Reader) -> None:
+    """A session at its end that a snapshot shows in another state lives again: a snapshot isn't late."""
+    await intake.take(batch(message("S1", "Completed", comment="old")))
+    await intake.take(snapshot(message("S1", "Chatting")), journal.last_place())
+    assert changes(reader)[-1] == ("transition", "Completed", "Chatting")
+    assert document_of(last(reader)) == {"id": "S1", "state": "Chatting"}
+
+
+async def test_late_snapshot(
+    journal: SqliteJournal, intake: Intake, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a snapshot showed, tried again from the quarantine, is late: what has ended since stays so."""
+    with monkeypatch.context() as strict:
+        strict.setattr(limits, "NOTIFICATION_BYTES", 10)
+        await intake.take(snapshot(message("S1", "Chatting"), message("S2", "Chatting")), 0)
+    for quarantined in reader.quarantined():
+        assert journal.reader().retry_quarantined(quarantined.seq)
+    await intake.take(batch(message("S1", "Completed")))
+    await intake.retry_quarantined()
+    assert changes(reader) == [("transition", None, "Completed"), ("transition", None, "Chatting")]
+    assert list(reader.quarantined()) == []
+
+
+async def test_several_of_a_snapshot(journal: SqliteJournal, intake: Intake, reader: Reader) -> None:
+    """Of a list in one message only those sessions are left out that are known so, or that notifications won."""
+    await intake.take(batch(message("S1", "Chatting")))
+    place = journal.last_place()
+    await intake.take(batch(message("S2", "Chatting")))
+    listed = [{"id": session, "state": state} for session, state in [("S1", "Chatting"), ("S2", "X"), ("S3", "X")]]
+    one = open_envelope(json.dumps({"channel": CHANNEL, "data": {"facebooksessions": listed}}).encode())
+    other_media = open_envelope(b'{"channel":"/v2/me/calls","data":{"messageType":"CallStateChanged"}}')
+    taken = await intake.take(snapshot(one, other_media), place)
+    assert [(change.kind, change.session) for change in taken] == [(Kind.TRANSITION, "S3"), (Kind.OTHER, None)]
+    assert document_of(next(reader.entries(session="S3"))) == {"id": "S3", "state": "X"}
+
+
 async def quarantine(intake: Intake, journal: SqliteJournal, *messages: Message) -> None:
     """Put messages into the quarantine, and ask for them to be tried again."""
     await intake.take(batch(*messages))

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from cometd_servers import virtual
 from fbsessiond import Operation
 from fbsessiond.carrying import Patience
 from fbsessiond.chance import SeededChance
@@ -22,6 +21,7 @@ from fbsessiond.simulator.faults import FaultTable
 from fbsessiond.simulator.scenario import Scenario
 from fbsessiond.simulator.simulator import Simulator, simulating
 from fbsessiond.testing import VirtualClock
+from virtual_network import networked
 
 AGENT = "agent1"
 PATIENCE = Patience(confirmation=timedelta(seconds=30), settling=timedelta(seconds=5), attempts=1)
@@ -66,7 +66,7 @@ async def desk(folder: Path) -> AsyncGenerator[Desk]:
         yield Desk(simulator, folder)
 
 
-@virtual
+@networked
 async def test_confirmed(tmp_path: Path) -> None:
     """It listens first, sends then, and waits for the notification that shows the effect; then it takes its leave."""
     async with desk(tmp_path) as here:
@@ -77,7 +77,7 @@ async def test_confirmed(tmp_path: Path) -> None:
         assert here.simulator.bayeux.clients == {}
 
 
-@virtual
+@networked
 async def test_other_notifications(tmp_path: Path) -> None:
     """What is notified of other sessions, or of something else, or can't be understood, confirms nothing."""
     async with desk(tmp_path) as here:
@@ -96,7 +96,7 @@ async def test_other_notifications(tmp_path: Path) -> None:
         )
 
 
-@virtual
+@networked
 async def test_notification_lost(tmp_path: Path) -> None:
     """Without a notification it waits its time, and reads the session back."""
     async with desk(tmp_path) as here:
@@ -105,7 +105,7 @@ async def test_notification_lost(tmp_path: Path) -> None:
         assert (await here.operate(Operation.leave(session))).state is FollowUpState.OBSERVED
 
 
-@virtual
+@networked
 async def test_in_doubt(tmp_path: Path) -> None:
     """Where nothing tells whether it was done, it is in doubt: it isn't sent again."""
     async with desk(tmp_path) as here:
@@ -116,7 +116,7 @@ async def test_in_doubt(tmp_path: Path) -> None:
         assert here.simulator.faults.state()["struck"] == {"drop-request": 1}
 
 
-@virtual
+@networked
 async def test_in_doubt_and_unreadable(tmp_path: Path) -> None:
     """Where the session can't be read back after it was sent, it is in doubt, too."""
     async with desk(tmp_path) as here:
@@ -130,7 +130,7 @@ async def test_in_doubt_and_unreadable(tmp_path: Path) -> None:
         assert "can't be read back" in (progress.because or "")
 
 
-@virtual
+@networked
 async def test_not_now(tmp_path: Path) -> None:
     """By hand nothing is sent again: a person decides, even where there are attempts left."""
     async with desk(tmp_path) as here:
@@ -142,7 +142,7 @@ async def test_not_now(tmp_path: Path) -> None:
         assert "status code 4" in (progress.because or "")
 
 
-@virtual
+@networked
 async def test_no_waiting(tmp_path: Path) -> None:
     """Without waiting it ends when GWS took it, and listens to nothing."""
     async with desk(tmp_path) as here:
@@ -154,7 +154,7 @@ async def test_no_waiting(tmp_path: Path) -> None:
         assert here.simulator.platform.count(session, "Leave") == 1
 
 
-@virtual
+@networked
 async def test_no_waiting_in_doubt(tmp_path: Path) -> None:
     """A doubt is looked into even so: there is nobody else to do it."""
     async with desk(tmp_path) as here:
@@ -165,7 +165,7 @@ async def test_no_waiting_in_doubt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wait", [True, False])
-@virtual
+@networked
 async def test_no_such_session(tmp_path: Path, wait: bool) -> None:
     """A session that the agent doesn't have is told, and nothing is sent."""
     async with desk(tmp_path) as here:
@@ -174,7 +174,7 @@ async def test_no_such_session(tmp_path: Path, wait: bool) -> None:
         assert progress.because == "not sent: the agent has no such session"
 
 
-@virtual
+@networked
 async def test_not_allowed(tmp_path: Path) -> None:
     """What the session doesn't allow isn't sent."""
     async with desk(tmp_path) as here:
@@ -183,7 +183,7 @@ async def test_not_allowed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wait", [True, False])
-@virtual
+@networked
 async def test_refused(tmp_path: Path, wait: bool) -> None:
     """Wrong credentials end it."""
     async with desk(tmp_path) as here:
@@ -192,7 +192,7 @@ async def test_refused(tmp_path: Path, wait: bool) -> None:
             await here.operate(Operation.leave("0002X"), wait=wait)
 
 
-@virtual
+@networked
 async def test_unreachable(tmp_path: Path) -> None:
     """Where the notification connection isn't there in time nothing is sent, and the reason is told."""
     async with desk(tmp_path) as here:
@@ -205,7 +205,7 @@ async def test_unreachable(tmp_path: Path) -> None:
         assert here.simulator.platform.count(session, "Leave") == 0
 
 
-@virtual
+@networked
 async def test_no_platform(tmp_path: Path) -> None:
     """Without `[gws]` there is nobody to ask."""
     configuration = Configuration(Settings(), tmp_path, "")

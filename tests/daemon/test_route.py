@@ -38,9 +38,33 @@ def test_wants(conditions: tuple[Condition, ...], is_wanted: bool) -> None:
     assert Route("idle", Idle(), conditions).wants("Chatting", "LeftChat", Origin.LIVE) is is_wanted
 
 
+@pytest.mark.parametrize(
+    ("snapshot", "wanted"),
+    [
+        ("run", [Origin.LIVE, Origin.SNAPSHOT, Origin.REPLAY]),
+        ("run-if-still-true", [Origin.LIVE, Origin.SNAPSHOT, Origin.REPLAY]),
+        ("skip", [Origin.LIVE, Origin.REPLAY]),
+    ],
+)
+@pytest.mark.parametrize("conditions", [(), (on(to="LeftChat"),)])
+def test_snapshots(snapshot: str, wanted: list[Origin], conditions: tuple[Condition, ...]) -> None:
+    """What a snapshot found is wanted like anything else, unless a handler skips that."""
+    route = Route("idle", Idle(), conditions, DeliverySettings.model_validate({"snapshot": snapshot}))
+    assert [origin for origin in Origin if route.wants("Chatting", "LeftChat", origin)] == wanted
+
+
+def test_snapshots_and_conditions() -> None:
+    """Whatever is to be done with what a snapshot found, the conditions hold for it, too."""
+    route = Route("idle", Idle(), (on(to="Completed"),), DeliverySettings(snapshot="run-if-still-true"))
+    assert not route.wants("Chatting", "LeftChat", Origin.SNAPSHOT)
+    skipping = Route("idle", Idle(), (on(origin="snapshot"),), DeliverySettings(snapshot="skip"))
+    assert not any(skipping.wants("Chatting", "LeftChat", origin) for origin in Origin)
+
+
 def test_delivery_settings() -> None:
     """Without settings a delivery has ten attempts of half a minute, eight sessions at a time."""
     settings = DeliverySettings()
+    assert settings.snapshot == "run"
     assert (settings.attempts, settings.timeout, settings.concurrency) == (10, timedelta(seconds=30), 8)
     assert settings.backoff == timedelta(seconds=1)
     assert Route("idle", Idle()).delivery == settings
@@ -62,6 +86,9 @@ def test_delivery_settings() -> None:
         {"backoff": "2h"},
         {"concurrency": 0},
         {"concurrency": 1_001},
+        {"snapshot": "run-if-true"},
+        {"snapshot": None},
+        {"snapshot": True},
         {"atempts": 3},
     ],
 )

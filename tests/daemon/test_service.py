@@ -7,22 +7,25 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import structlog
+from aiohttp import web
 from pydantic import PrivateAttr
 from structlog.testing import capture_logs
 
 from cometd_servers import ScriptedServer, scripted
+from daemons import until
 from fbsessiond import limits, service
 from fbsessiond.chance import SeededChance
 from fbsessiond.clock import SystemClock
 from fbsessiond.configuration import Configuration, JournalSettings, load
 from fbsessiond.envelope import open_envelope
 from fbsessiond.errors import ConfigurationError, DiskError, JournalError, RefusedError
-from fbsessiond.gws.access import Basic, Bearer
 from fbsessiond.handler import Delivery, Done, Handler, Outcome
 from fbsessiond.intake import Intake
 from fbsessiond.journal.records import Draft, Misfit
@@ -34,12 +37,9 @@ from fbsessiond.service import (
     HOUSEKEEPING_SECONDS,
     PRUNE_EVERY,
     Pipeline,
-    access_of,
-    gws_of,
     keep_house,
     run_daemon,
     running_handlers,
-    source_settings,
     until_first,
 )
 from fbsessiond.testing import VirtualClock, run_virtual
@@ -196,6 +196,13 @@ def pipeline(journal: SqliteJournal) -> Pipeline:
     return Pipeline(journal, [], VirtualClock(), SeededChance(1))
 
 
+def test_shared_intake(journal: SqliteJournal) -> None:
+    """Who else takes batches to the journal shares the intake with it; on its own it has one of its own."""
+    intake = Intake(journal, [], VirtualClock())
+    assert Pipeline(journal, [], VirtualClock(), SeededChance(1), intake=intake).intake is intake
+    assert pipeline(journal).intake is not intake
+
+
 def test_asked_after_the_commit(journal: SqliteJournal) -> None:
     """The source is asked for its next batch only when the one before is on disk."""
     source = Script(batch("Invited"), batch("Chatting", "LeftChat"), batch("Completed"))
@@ -297,63 +304,6 @@ async def test_handler_that_cannot_start() -> None:
     assert notes == ["one begins", "one ends"]
 
 
-# The configuration's parts.
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return where configuration and state are."""
-    return tmp_path
-
-
-def configured(folder: Path, gws: str, rest: str = "") -> Configuration:
-    """Return a configuration."""
-    (folder / "password").write_text("the-secret-of-agent1\n")
-    path = folder / "fbsessiond.toml"
-    secret = f'{{ file = "{folder / "password"}" }}'
-    path.write_text(f'state_directory = "{folder / "state"}"\n' + gws.replace("SECRET", secret) + rest)
-    return load(path)
-
-
-BASIC = '[gws]\nurl = "http://gws.example:8090/"\nusername = "agent1"\npassword = SECRET\n'
-
-
-def test_platform(folder: Path) -> None:
-    """The platform's addresses, and what to subscribe to, come from the configuration."""
-    settings = source_settings(gws_of(configured(folder, BASIC).settings))
-    assert settings.agent == "agent1"
-    assert settings.url == "http://gws.example:8090/api/v2/notifications"
-    assert settings.sign_in_url == "http://gws.example:8090/api/v2/me"
-    assert (settings.channels, settings.transports) == (("/v2/me/*",), ("long-polling",))
-
-
-def test_no_platform(folder: Path) -> None:
-    """Without a platform there is nothing to run."""
-    with pytest.raises(ConfigurationError, match="gws: is missing"):
-        gws_of(configured(folder, "").settings)
-
-
-@pytest.mark.parametrize(
-    ("gws", "credentials"),
-    [
-        (BASIC, Basic("agent1", "the-secret-of-agent1")),
-        ('[gws]\nurl = "http://gws.example"\ntoken = SECRET\n', Bearer("the-secret-of-agent1")),
-    ],
-)
-async def test_credentials(folder: Path, gws: str, credentials: Basic | Bearer) -> None:
-    """The agent signs in with name and password, or with a token, whichever is configured."""
-    async with access_of(gws_of(configured(folder, gws).settings)) as access:
-        assert access.headers("GET") == {"Authorization": credentials.authorization()}
-
-
-def test_no_credentials(folder: Path) -> None:
-    """A secret that isn't there is a mistake of the configuration, and named."""
-    configuration = configured(folder, BASIC)
-    (folder / "password").unlink()
-    with pytest.raises(ConfigurationError, match=r"gws\.password: can't read the secret"):
-        access_of(gws_of(configuration.settings))
-
-
 # Keeping house.
 
 
@@ -397,6 +347,24 @@ def test_keeping_house(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) 
 # The daemon.
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return where configuration and state are."""
+    return tmp_path
+
+
+def configured(folder: Path, gws: str, rest: str = "") -> Configuration:
+    """Return a configuration."""
+    (folder / "password").write_text("the-secret-of-agent1\n")
+    path = folder / "fbsessiond.toml"
+    secret = f'{{ file = "{folder / "password"}" }}'
+    path.write_text(f'state_directory = "{folder / "state"}"\n' + gws.replace("SECRET", secret) + rest)
+    return load(path)
+
+
+BASIC = '[gws]\nurl = "http://gws.example:8090/"\nusername = "agent1"\npassword = SECRET\n'
+
+
 class Ear:
     """Hears what is logged."""
 
@@ -438,10 +406,12 @@ def listening() -> Generator[Ear, None, None]:
 HANDLERS = "[handlers.log]\n[handlers.audit]\n"
 
 
-def daemon_for(server: ScriptedServer, folder: Path, rest: str = HANDLERS) -> asyncio.Task[None]:
-    """Start a daemon that is configured for a server."""
-    gws = BASIC.replace("http://gws.example:8090/", f"http://127.0.0.1:{server.port}")
-    configuration = configured(folder, gws, rest)
+def daemon_for(
+    server: ScriptedServer, folder: Path, rest: str = HANDLERS, *, http: str = "", gws: str = ""
+) -> asyncio.Task[None]:
+    """Start a daemon that is configured for a server, and serves HTTP at an address, if there is one."""
+    platform = BASIC.replace("http://gws.example:8090/", f"http://127.0.0.1:{server.port}") + gws
+    configuration = configured(folder, platform, f'[http]\nlisten = "{http}"\n{rest}')
     return asyncio.create_task(run_daemon(configuration, SystemClock(), SeededChance(1)))
 
 
@@ -472,7 +442,6 @@ async def test_daemon(folder: Path, number: signal.Signals) -> None:
             await running
     assert [ear.lines[0]["event"], ear.lines[-1]["event"]] == ["daemon.started", "daemon.stopped"]
     assert (ear.lines[0]["agent"], ear.lines[0]["handlers"]) == ("agent1", ["log", "audit"])
-    assert ear.heard("http.not_served") == []
     journal = SqliteJournal(folder / "state" / "journal.db", NOW)
     assert states(journal) == ["Invited", "Chatting"]
     journal.close()
@@ -481,30 +450,96 @@ async def test_daemon(folder: Path, number: signal.Signals) -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def get(url: str) -> tuple[int, str]:
+    """Ask for a page, and return status and text."""
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status, await response.text()
+
+
 async def test_http(folder: Path) -> None:
-    """Asked for HTTP, it says at once that this version serves none, and where it would have been."""
+    """It says where it serves HTTP, and there how it is and what it counts, until it ends."""
     async with scripted() as server:
         with listening() as ear:
-            running = daemon_for(server, folder, '[http]\nlisten = "127.0.0.1:8707"\n')
-            await ear.until("http.not_served")
+            running = daemon_for(server, folder, http="127.0.0.1:0")
+            await ear.until("snapshot.unavailable")
+            url = ear.heard("daemon.started")[0]["http"]
+            assert await get(f"{url}/livez") == (200, "alive\n")
+            assert await get(f"{url}/readyz") == (503, "not ready: coverage agent1\n")
+            status, values = await get(f"{url}/metrics")
+            expected = {"fbsessiond_agents_connected 1.0", 'fbsessiond_gaps_total{cause="start"} 1.0'}
+            assert (status, expected - {*values.splitlines()}) == (200, set())
+            assert "fbsessiond_coverage_ratio" in values
             interrupt()
             await running
-    assert (ear.lines[1]["event"], ear.lines[1]["level"], ear.lines[1]["listen"]) == (
-        "http.not_served",
-        "warning",
-        "127.0.0.1:8707",
-    )
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await get(url)
 
 
 async def test_http_off(folder: Path) -> None:
-    """Told not to serve HTTP it says nothing of it."""
+    """Told not to serve HTTP it says that it serves it nowhere."""
     async with scripted() as server:
         with listening() as ear:
-            running = daemon_for(server, folder, '[http]\nlisten = ""\n')
-            await ear.until("cometd.subscribed")
+            running = daemon_for(server, folder)
+            await ear.until("daemon.started")
             interrupt()
             await running
-    assert ear.heard("http.not_served") == []
+    assert ear.heard("daemon.started")[0]["http"] is None
+
+
+async def test_http_in_use(folder: Path) -> None:
+    """Where somebody else listens at its address it doesn't start, and names the setting; all is closed."""
+    async with scripted() as server:
+        with pytest.raises(ConfigurationError, match=r"http\.listen: can't listen on"):
+            await daemon_for(server, folder, http=f"127.0.0.1:{server.port}")
+    assert server.received == []
+    SqliteJournal(folder / "state" / "journal.db", NOW).close()
+
+
+@pytest.mark.parametrize(("gws", "is_kept"), [("", True), ("resume = false\n", False)])
+async def test_restart(folder: Path, gws: str, is_kept: bool) -> None:
+    """The next daemon goes on with the CometD session of the last; told not to resume, each begins and ends its own."""
+    async with scripted() as server:
+        server.acknowledge = True
+
+        def has_connected(times: int) -> bool:
+            return len(server.seen("/meta/connect")) >= times
+
+        for number in range(2):
+            with listening() as ear:
+                running = daemon_for(server, folder, gws=gws)
+                connects = len(server.seen("/meta/connect"))
+                await ear.until("cometd.resumed" if number and is_kept else "cometd.subscribed")
+                await until(partial(has_connected, connects + 2))
+                interrupt()
+                await running
+            assert ear.heard("cometd.closed")[0]["farewell"] is not is_kept
+        assert server.handshakes == (1 if is_kept else 2)
+        assert len(server.seen("/meta/disconnect")) == (0 if is_kept else 2)
+        clients = {message["clientId"] for message in server.seen("/meta/connect")}
+        assert len(clients) == server.handshakes
+
+
+async def test_snapshots(folder: Path) -> None:
+    """Snapshots are taken as often as is configured, and what they show and notifications say is one knowledge."""
+
+    def listed(_: object) -> web.Response:
+        return web.json_response({"statusCode": 0, "facebooksessions": [{"id": "S1", "state": "Chatting"}]})
+
+    async with scripted() as server:
+        server.script("GET", *[listed] * 100)
+        with listening() as ear:
+            snapshots = '[snapshots]\nevery = "1s"\nsettling = "10ms"\n'
+            began = now()
+            running = daemon_for(server, folder, f"{snapshots}{HANDLERS}")
+            await ear.until("session.transition")
+            assert now() - began < 4
+            notify(server, message("S1", "LeftChat"))
+            server.publish(1)
+            await ear.until("session.transition", 3)
+            interrupt()
+            await running
+    assert [line["after"] for line in ear.heard("session.transition")] == ["Chatting", "LeftChat", "Chatting"]
+    assert len(ear.heard("gap.silent")) == 1
 
 
 async def test_refused(folder: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fbsessiond import limits
 from fbsessiond.message import Message
 from fbsessiond.notification import AnyNotification, Document, InvalidNotification, SessionNotification, read
-from fbsessiond.session import TERMINAL_STATES, session_from
+from fbsessiond.session import TERMINAL_STATES, VANISHED, session_from
 from fbsessiond.transition import Change, Kind, Known, derive, merge, state_of
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -149,6 +149,38 @@ def test_change_after_the_end(state: str | None) -> None:
     assert change.document is not None
     assert change.document["comment"] == "done"
     assert state_of(change.document) == "Completed"
+
+
+# What a snapshot shows is so.
+
+
+@pytest.mark.parametrize("terminal", sorted(TERMINAL_STATES))
+@pytest.mark.parametrize("after", ["Invited", "Chatting", "LeftChat", "Completed", "Revoked", "BrandNew"])
+def test_snapshot_after_the_end(terminal: str, after: str) -> None:
+    """A snapshot isn't late: another state after a terminal one is a new life, with nothing of the old one left."""
+    if after != terminal:
+        old = known(terminal, comment="old", userData={"DISP_KEY": "resolved"})
+        change = derive(old, notified(None, state=after, capabilities=["Leave"]), is_current=True)
+        assert change == Change(Kind.TRANSITION, "S1", terminal, after, known(after, capabilities=["Leave"]))
+
+
+@pytest.mark.parametrize("state", ["Completed", " Completed ", None])
+def test_snapshot_of_the_same_end(state: str | None) -> None:
+    """A snapshot that shows the terminal state that is known begins no new life: what is known stays known."""
+    old = known("Completed", capabilities=[], comment="old")
+    assert derive(old, notified(None, state="Completed", capabilities=[]), is_current=True) == Change(Kind.REPEAT, "S1")
+    change = derive(old, notified(None, state=state, disposition="resolved"), is_current=True)
+    assert (change.kind, change.before, change.after) == (Kind.PROPERTIES, None, None)
+    assert change.document is not None
+    assert change.document["comment"] == "old"
+
+
+def test_vanished() -> None:
+    """A session that vanished keeps what was known of it, and isn't at its end: what arrives then is taken over."""
+    gone = derive(known("Chatting", comment="x"), notified(None, state=VANISHED), is_current=True)
+    assert gone == Change(Kind.TRANSITION, "S1", "Chatting", VANISHED, known(VANISHED, comment="x"))
+    back = derive(gone.document, notified(state="LeftChat"))
+    assert back == Change(Kind.TRANSITION, "S1", VANISHED, "LeftChat", known("LeftChat", comment="x"))
 
 
 # Rule 2: a changed state is a transition.
@@ -399,6 +431,26 @@ def test_every_document(sequence: list[SessionNotification]) -> None:
             assert change.document[key] == expected
         session = session_from(change.document, "agent1")
         assert session.state == (state_of(change.document) or "")
+
+
+@given(sequences, single_notifications)
+def test_every_snapshot(sequence: list[SessionNotification], shown: SessionNotification) -> None:
+    """After a snapshot the session is in the state that it shows, whatever was known; a second one is a repeat."""
+    *_, (_, _, last) = follow(sequence)
+    change = derive(last, shown, is_current=True)
+    after = change.document if change.document is not None else last
+    expected = state_of(shown.document or {}) or state_of(last or {})
+    assert state_of(after or {}) == expected
+    assert (change.kind is Kind.TRANSITION) == (expected != state_of(last or {}))
+    assert derive(after, shown, is_current=True).kind in {Kind.REPEAT, Kind.ERROR}
+
+
+@given(sequences, single_notifications)
+def test_every_snapshot_of_what_goes_on(sequence: list[SessionNotification], shown: SessionNotification) -> None:
+    """As long as a session isn't at its end, a snapshot changes what a notification would."""
+    *_, (_, _, last) = follow(sequence)
+    if state_of(last or {}) not in TERMINAL_STATES:
+        assert derive(last, shown, is_current=True) == derive(last, shown)
 
 
 anything = st.recursive(

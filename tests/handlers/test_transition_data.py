@@ -1,8 +1,9 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fbsessiond import Gap, GapCause, Origin
 from fbsessiond.testing import make_transition
 from fbsessiond_handlers.transition_data import Data, data_of
 
@@ -29,6 +30,18 @@ def test_notification() -> None:
     told = data_of(TRANSITION, "notification")
     assert told == {**STATE, "notification": TRANSITION.notification}
     assert told["notification"]["facebooksession"]["userData"] == {"FirstName": "Canary"}
+
+
+def test_gap() -> None:
+    """Of what a snapshot found, the gap is told in which it happened."""
+    gap = Gap("agent1", AT, AT + timedelta(minutes=1), GapCause.NETWORK)
+    told = data_of(make_transition("Vanished", "Chatting", origin=Origin.SNAPSHOT, gap=gap), "state")
+    assert (told["origin"], told["after"]) == ("snapshot", "Vanished")
+    assert told["gap"] == {
+        "from": "2026-01-01T09:30:00.000000Z",
+        "to": "2026-01-01T09:31:00.000000Z",
+        "cause": "network",
+    }
 
 
 @pytest.mark.parametrize("data", ["state", "notification"])

@@ -15,6 +15,7 @@ from fbsessiond.cometd import rules
 from fbsessiond.cometd.events import Connected, Handshaken, Lost, SinkSlow, Subscribed, SubscriptionRefused
 from fbsessiond.cometd.rules import Cause
 from fbsessiond.errors import RefusedError
+from fbsessiond.gap import Proof
 
 pytestmark = pytest.mark.node
 
@@ -180,6 +181,51 @@ async def test_a_consumer_that_stalls(program: str, transport: str) -> None:
         receiver.go_on()
         await receiver.until_received(2100)
         assert receiver.numbers == list(range(2100))
+
+
+@asynccontextmanager
+async def process(server: NodeServer, transport: str, position: bytes | None) -> AsyncGenerator[Receiver]:
+    """Receive like one process, which keeps its session at the end."""
+    url = f"http://127.0.0.1:{server.port}/"
+    async with receiving(url, position=position, transports=(transport,), keep=True) as receiver:
+        await receiver.until(lambda: receiver.proved)
+        yield receiver
+        await receiver.until(lambda: isinstance(receiver.everything[-1].proof, Proof))
+
+
+@pytest.mark.parametrize(("program", "transport"), KINDS)
+async def test_another_process_goes_on(program: str, transport: str) -> None:
+    """The session is taken up without a handshake; with acknowledgements what waited in it comes once, in one chain."""
+    position, numbers, chains = None, list[int](), set[str]()
+    async with serving(program, acknowledge=True, timeout=500, timeoutSeconds=0.5) as server:
+        for first in (0, 10, 20):
+            async with process(server, transport, position) as receiver:
+                await server.order("publish", count=5, first=first)
+                await receiver.until(lambda last=first + 4, numbers=receiver.numbers: last in numbers)
+            position = receiver.position
+            numbers += receiver.numbers
+            chains |= {proof.chain for proof in receiver.proved}
+            if program == COMETD:
+                await server.order("publish", count=5, first=first + 5)
+        assert (await server.order("state"))["handshakes"] == 1
+    if program == COMETD:
+        assert (numbers, len(chains)) == (list(range(25)), 1)
+    else:
+        assert (numbers, len(chains)) == ([*range(5), *range(10, 15), *range(20, 25)], 3)
+
+
+@pytest.mark.parametrize(("program", "transport"), KINDS)
+async def test_a_session_that_is_renewed(program: str, transport: str) -> None:
+    """The old session is gone at once, and the new one delivers, in another chain."""
+    async with chain(program, transport, acknowledge=True) as (server, _, receiver):
+        await receiver.until(lambda: receiver.proved)
+        receiver.source.renew()
+        await receiver.until_heard(Connected, 2)
+        await server.order("publish", count=5)
+        await receiver.until_received(5)
+        assert (await server.order("state"))["handshakes"] == 2
+        assert len({proof.chain for proof in receiver.proved}) == 2
+        assert not receiver.heard(Lost)
 
 
 async def test_wrong_credentials() -> None:

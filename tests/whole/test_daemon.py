@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from cometd_servers import LOOPBACK, NodeServer
@@ -133,20 +134,35 @@ def assert_log(daemon: Daemon) -> None:
     assert all({"at", "level", "event"} <= line.keys() for line in daemon.lines)
     for secret in (WRITTEN, "Zoë", "Zo\\u", PASSWORD, AUTHORIZATION):
         assert secret not in repr(daemon.lines)
-    assert daemon.logged("http.not_served") == []
+    assert daemon.lines[0]["http"] is None
 
 
-async def test_interrupt(tmp_path: Path) -> None:
-    """SIGINT ends it as SIGTERM does, and it takes its leave; asked for HTTP, it says that this version serves none."""
+@pytest.mark.parametrize(("gws", "sessions"), [({}, 1), ({"resume": False}, 0)])
+async def test_interrupt(tmp_path: Path, gws: dict[str, Any], sessions: int) -> None:
+    """SIGINT ends it as SIGTERM does; its CometD session is kept for the next one, unless it isn't to be resumed."""
     async with serving() as server, Front(server.port).serving() as front:
-        config = configure(tmp_path, front.port, '[http]\nlisten = "127.0.0.1:0"\n[handlers.log]\n')
+        config = configure(tmp_path, front.port, **gws)
         async with running(config) as daemon:
-            assert (await daemon.until("http.not_served"))["listen"] == "127.0.0.1:0"
-            await until(lambda: front.connects == 2)
+            await daemon.until("cometd.subscribed")
+            await until(lambda: front.connects >= 2)
             assert (await server.order("state"))["sessions"] == 1
             assert await daemon.stop(signal.SIGINT) == 0
-        assert (await server.order("state"))["sessions"] == 0
+        assert (await server.order("state"))["sessions"] == sessions
     assert daemon.lines[-1]["event"] == "daemon.stopped"
+
+
+async def test_http(tmp_path: Path) -> None:
+    """Whether it lives, whether it is ready, and what it counts can be asked of it on this machine."""
+    async with serving() as server, Front(server.port).serving() as front:
+        front.sessions = {}
+        config = configure(tmp_path, front.port, '[http]\nlisten = "127.0.0.1:0"\n[handlers.log]\n')
+        async with running(config) as daemon, aiohttp.ClientSession() as client:
+            url = (await daemon.until("daemon.started"))["http"]
+            await daemon.until("gap.repaired")
+            for path, words in (("livez", "alive"), ("readyz", "ready"), ("metrics", "# HELP fbsessiond_")):
+                async with client.get(f"{url}/{path}") as response:
+                    assert (response.status, (await response.text()).startswith(words)) == (200, True)
+            assert await daemon.stop() == 0
 
 
 async def test_draining(tmp_path: Path) -> None:

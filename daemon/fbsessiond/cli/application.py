@@ -2,7 +2,19 @@
 
 import typer
 
-from fbsessiond.cli import checking, dead, export, journal, operate, quarantine, replay, run, simulate, verifying
+from fbsessiond.cli import (
+    checking,
+    coverage,
+    dead,
+    export,
+    journal,
+    operate,
+    quarantine,
+    replay,
+    run,
+    simulate,
+    verifying,
+)
 
 app = typer.Typer(
     name="fbsessiond",
@@ -19,6 +31,7 @@ app.command(name="replay", epilog=replay.EPILOG)(replay.replay)
 app.command(name="simulate", epilog=simulate.EPILOG)(simulate.simulate)
 app.command(name="check", epilog=checking.EPILOG)(checking.check)
 app.command(name="operate", epilog=operate.EPILOG)(operate.operate)
+app.command(name="coverage", epilog=coverage.EPILOG)(coverage.coverage)
 app.command(name="export", epilog=export.EPILOG)(export.export)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(dead.app, name="dead")

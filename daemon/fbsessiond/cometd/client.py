@@ -11,12 +11,13 @@ from typing import Any
 from aiocometd.client import Client
 from aiocometd.constants import ConnectionType
 from aiocometd.extensions import Extension
-from aiocometd.transports.registry import register_transport
+from aiocometd.transports.registry import create_transport, register_transport
 from aiocometd.typing import Headers, JsonObject, Payload
 
 from fbsessiond.cometd.exchange import get
 from fbsessiond.cometd.long_polling import LongPolling
-from fbsessiond.cometd.replies import acknowledges, batch_number, succeeded
+from fbsessiond.cometd.proving import Position
+from fbsessiond.cometd.replies import acknowledges, batch_number, is_ours, succeeded
 from fbsessiond.cometd.rules import Advice
 from fbsessiond.cometd.transport import SteppedTransport, Wire
 from fbsessiond.cometd.websocket import Websocket
@@ -34,17 +35,20 @@ class Acknowledgement(Extension):
 
     def __init__(self) -> None:
         self.agreed = False
-        self._batch_number = -1
+        self.batch_number = -1
+        self._client_id: str | None = None
 
     async def outgoing(self, payload: Payload, headers: Headers) -> None:
         """Offer the extension in a handshake, and acknowledge in a connect."""
         del headers
         for message in payload:
             if message["channel"] == "/meta/handshake":
-                self.agreed, self._batch_number = False, -1
+                self.agreed, self.batch_number = False, -1
                 message["ext"] = {"ack": True}
-            elif message["channel"] == "/meta/connect" and self.agreed:
-                message["ext"] = {"ack": self._batch_number}
+            elif message["channel"] == "/meta/connect":
+                self._client_id = message["clientId"]
+                if self.agreed:
+                    message["ext"] = {"ack": self.batch_number}
 
     async def incoming(self, payload: Payload, headers: Headers | None = None) -> None:
         """Note whether the server agrees, and the number of each batch."""
@@ -54,8 +58,9 @@ class Acknowledgement(Extension):
                 continue
             if reply["channel"] == "/meta/handshake":
                 self.agreed = acknowledges(reply)
-            elif reply["channel"] == "/meta/connect" and (number := batch_number(reply)) is not None:
-                self._batch_number = number
+            elif reply["channel"] == "/meta/connect" and is_ours(reply, self._client_id):
+                number = batch_number(reply)
+                self.batch_number = self.batch_number if number is None else number
 
 
 class SteppedClient(Client):
@@ -83,6 +88,22 @@ class SteppedClient(Client):
         return self._acknowledgement.agreed
 
     @property
+    def batch_number(self) -> int:
+        """The last batch that arrived; the next connect acknowledges it. -1: none did."""
+        return self._acknowledgement.batch_number
+
+    @property
+    def client_id(self) -> str:
+        """What the server calls this session."""
+        return (self._transport and self._transport.client_id) or ""
+
+    @property
+    def transport_name(self) -> str:
+        """How messages travel: "long-polling" or "websocket"."""
+        kind = self.connection_type
+        return kind.value if kind else ""
+
+    @property
     def advice(self) -> Advice:
         """The server's advice since the last handshake."""
         return self._wire.advice
@@ -97,6 +118,22 @@ class SteppedClient(Client):
         self._transport = await self._negotiate_transport()
         self._closed = False
 
+    def resume(self, position: Position) -> None:
+        """Go on with another process's session, without asking: the reply to the first connect tells."""
+        self._acknowledgement.agreed, self._acknowledgement.batch_number = position.acknowledges, position.batch
+        self._transport = create_transport(
+            ConnectionType(position.transport),
+            url=self.url,
+            incoming_queue=asyncio.Queue(),
+            client_id=position.client,
+            extensions=self.extensions,
+            auth=self.auth,
+            json_dumps=self._json_dumps,
+            json_loads=self._json_loads,
+            loop=self._loop,
+        )
+        self._closed = False
+
     async def connect(self, hold_ms: int | None = None) -> JsonObject:
         """Send one /meta/connect, which acknowledges everything before it, and return its reply."""
         transport: Any = self._transport
@@ -105,9 +142,10 @@ class SteppedClient(Client):
 
     async def close(self, *, farewell: bool = True) -> None:
         """End the session, or only this side of it; there is nothing that the caller could do about a failure."""
-        if farewell:
-            await super().close()
-        elif self._transport is not None:
-            await self._transport.close()
-        self._transport = None
-        self._closed = True
+        transport, self._transport, self._closed = self._transport, None, True
+        if transport is not None:
+            try:
+                if farewell:
+                    await transport.disconnect()
+            finally:
+                await transport.close()

@@ -1,18 +1,14 @@
 """What becomes known about the connection: one dataclass an event, and the status that they add up to.
 
-They are the seam for the ledger of gaps, for metrics and for readiness. None holds customer data, credentials or a
-whole clientId.
-
-The chain of proof: while the session stays the same, each `Connected` proves that nothing sent since the last one is
-missing, given `Handshaken.acknowledged`; without acknowledgements each `Lost` in between may have cost a response. A
-new `Handshaken` always means a gap: from the last `Connected` to the first `Subscribed` of each channel.
+They are the seam for the log, for metrics and for readiness; what is proved goes with the batches (`proving`). None
+holds customer data, credentials or a whole clientId.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
-from fbsessiond.cometd.rules import UNHEALTHY_REFUSALS, Cause
+from fbsessiond.cometd.rules import Cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +19,16 @@ class Handshaken:
     transport: str
     acknowledged: bool
     """The server keeps each batch until it is acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Another process's session is taken up; whether the server still knows it, the next connect shows."""
+
+    at: datetime
+    transport: str
+    acknowledged: bool
+    channels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class Closed:
 
 
 ConnectionEvent: TypeAlias = (
-    Handshaken | Connected | Subscribed | SubscriptionRefused | Lost | Refused | SinkSlow | Closed
+    Handshaken | Resumed | Connected | Subscribed | SubscriptionRefused | Lost | Refused | SinkSlow | Closed
 )
 
 
@@ -103,14 +109,14 @@ class ConnectionStatus:
     acknowledged: tuple[str, ...]
     """Channels whose subscription the server confirmed in this session."""
     refused: tuple[str, ...]
-    """Channels that it refused at least three times in a row."""
+    """Channels that it refused; each is tried again every second."""
     last_connect_at: datetime | None
     words: str
     """The same for a person."""
 
     @property
     def healthy(self) -> bool:
-        """Whether notifications arrive, and no channel is refused for good."""
+        """Whether notifications arrive, and no channel is refused."""
         return self.connected and bool(self.acknowledged) and not self.refused
 
     def after(self, event: ConnectionEvent) -> "ConnectionStatus":  # noqa: PLR0911  one return an event
@@ -118,17 +124,21 @@ class ConnectionStatus:
         match event:
             case Handshaken():
                 return replace(self, session=True, acknowledged=(), words="a session began")
+            case Resumed(channels=channels):
+                return replace(self, session=True, acknowledged=channels, words="a session is taken up")
             case Connected(at):
                 since = self.since if self.connected else at
-                return replace(self, connected=True, since=since, last_connect_at=at, words="connected")
+                words = self.words if self.refused else "connected"
+                return replace(self, connected=True, since=since, last_connect_at=at, words=words)
             case Subscribed(_, channel):
+                others = tuple(other for other in self.refused if other != channel)
+                words = self.words if others else "subscribed"
+                return replace(self, acknowledged=(*self.acknowledged, channel), refused=others, words=words)
+            case SubscriptionRefused(_, channel, _, words):
+                others = tuple(other for other in self.refused if other != channel)
                 return replace(
-                    self,
-                    acknowledged=(*self.acknowledged, channel),
-                    refused=tuple(other for other in self.refused if other != channel),
+                    self, refused=(*others, channel), words=f"the subscription of {channel} is refused: {words}"
                 )
-            case SubscriptionRefused(_, channel, times) if times >= UNHEALTHY_REFUSALS and channel not in self.refused:
-                return replace(self, refused=(*self.refused, channel))
             case Lost(at, cause, words, session):
                 return replace(
                     self,

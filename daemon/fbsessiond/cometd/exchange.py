@@ -9,7 +9,7 @@ import msgspec
 from aiocometd.exceptions import TransportError
 
 from fbsessiond import limits
-from fbsessiond.cometd.rules import ANSWER_SECONDS, SLACK_SECONDS, Cause
+from fbsessiond.cometd.rules import ANSWER_SECONDS, CONNECT_SECONDS, SLACK_SECONDS, Cause
 
 BODY_SECONDS = 60.0
 """How long a whole body may take, however steadily it drips."""
@@ -66,7 +66,7 @@ async def _request(
         data=body,
         headers={**headers, "Content-Type": "application/json;charset=UTF-8"},
         allow_redirects=False,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
     )
     try:
         async with asyncio.timeout(limit_seconds) as deadline, request as response:
@@ -100,6 +100,8 @@ async def _read(response: aiohttp.ClientResponse, deadline: asyncio.Timeout, lim
 def failure_of(error: Exception) -> ExchangeError:
     """Say what became of an exchange in the one error that the rules know; its text names no URL and no header."""
     match error:
+        case aiohttp.ConnectionTimeoutError():
+            return ExchangeError(Cause.UNREACHABLE, "no connection in time")
         case TimeoutError():
             return ExchangeError(Cause.TIMED_OUT, "no answer in time")
         case aiohttp.WSServerHandshakeError():

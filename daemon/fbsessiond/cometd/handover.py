@@ -1,8 +1,8 @@
 """The place between the socket and the journal: what was read waits here until it is asked for.
 
-It isn't a queue to be cancelled: `offer` never waits and `take` removes only what it returns, so that no cancelled
-task takes a message with it. It is bounded all the same, because whoever reads a socket first waits until it is
-`settled`: then nothing lies here, and what was taken is committed.
+It isn't a queue to be cancelled: `offer` and `pass_on` never wait, and `take` removes only what it returns, so that no
+cancelled task takes a message with it. It is bounded all the same, because whoever reads a socket first waits until it
+is `settled`: then nothing lies here, and what was taken is committed.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from fbsessiond import limits
 from fbsessiond.clock import Clock
+from fbsessiond.gap import Break, Proof
 from fbsessiond.message import Batch, Message, Origin
 
 
@@ -20,6 +21,7 @@ class Handover:
     def __init__(self, agent: str, clock: Clock) -> None:
         self._agent = agent
         self._clock = clock
+        self._offered: list[Message] = []
         self._batches: deque[Batch] = deque()
         self._bytes = 0
         self._arrived = asyncio.Event()
@@ -27,15 +29,19 @@ class Handover:
         self._end: BaseException | None = None
 
     def offer(self, messages: Sequence[Message]) -> None:
-        """Put down what arrived just now, in batches of at most `limits.BATCH_MESSAGES` messages."""
-        now = self._clock.now()
-        for start in range(0, len(messages), limits.BATCH_MESSAGES):
-            batch = Batch(self._agent, Origin.LIVE, now, tuple(messages[start : start + limits.BATCH_MESSAGES]))
-            self._batches.append(batch)
-            self._bytes += _size_bytes(batch)
-        if self._batches:
-            self._settled.clear()
-            self._arrived.set()
+        """Put down what arrived just now; `pass_on` makes a batch of it."""
+        self._offered.extend(messages)
+
+    def pass_on(self, proof: Proof | Break | None = None) -> None:
+        """Let what was offered be taken as one batch, with what it proves, so that both are committed at once."""
+        if not self._offered and proof is None:
+            return
+        batch = Batch(self._agent, Origin.LIVE, self._clock.now(), tuple(self._offered), proof)
+        self._offered = []
+        self._batches.append(batch)
+        self._bytes += _size_bytes(batch)
+        self._settled.clear()
+        self._arrived.set()
 
     async def take(self) -> Batch:
         """Wait for the next batch; to ask for it says that the one before is committed.
@@ -60,7 +66,7 @@ class Handover:
 
     async def room(self) -> None:
         """Wait while more lies here than one response may hold: for a socket on which the server sends unasked."""
-        if self._bytes > limits.RESPONSE_BYTES or len(self._batches) > limits.BATCH_MESSAGES:
+        if self._bytes > limits.RESPONSE_BYTES or len(self._batches) > limits.WAITING_BATCHES:
             await self.settled()
 
     def end(self, error: BaseException | None = None) -> None:

@@ -16,18 +16,21 @@ from fbsessiond.cometd.events import (
     Handshaken,
     Lost,
     Refused,
+    Resumed,
     Subscribed,
     SubscriptionRefused,
 )
 from fbsessiond.cometd.exchange import ExchangeError
+from fbsessiond.cometd.proving import AT_ONCE_SECONDS, Chain, Position
 from fbsessiond.cometd.replies import error_words
 from fbsessiond.cometd.rules import Cause, Conversation, Do, Step, Subscriptions
 from fbsessiond.cometd.transport import Wire
 from fbsessiond.errors import RefusedError
+from fbsessiond.gap import Proof
 
 
 class Reception:
-    """One client's conversation with its server. What arrives goes to the wire's handover.
+    """One client's conversation with its server. What arrives goes to the wire's handover, with what it proves.
 
     Requests leave one at a time, and only while everything that arrived is committed. A subscription that is missing
     is tried again between two connects, the first of which asks for an answer within a second.
@@ -49,27 +52,60 @@ class Reception:
         self._announce = announce
         self._conversation = Conversation(chance)
         self._subscriptions = Subscriptions(channels)
+        self._chain = Chain()
+        self._task: asyncio.Task[object] | None = None
+        self._is_renewing = False
 
-    async def run(self, *, farewell: bool) -> NoReturn:
-        """Converse until cancelled. Raises `RefusedError` when the credentials are refused, freshly sent."""
-        step = Step(Do.HANDSHAKE)
+    async def run(self, position: Position | None = None, *, keep: bool) -> NoReturn:
+        """Converse until cancelled, from another process's position if there is one.
+
+        With `keep` the proofs say where the next process can go on, and the end is no farewell. Raises `RefusedError`
+        when the credentials are refused, freshly sent.
+        """
+        self._task = asyncio.current_task()
+        assert self._task is not None, "a task runs this"  # noqa: S101  an invariant
+        step = Step(Do.HANDSHAKE) if position is None else self._resume(position)
         try:
             while step.do is not Do.GIVE_UP:
-                await asyncio.sleep(step.pause_seconds)
-                await self._wire.handover.settled()
-                if step.afresh:
-                    self._wire.access.forget()
-                step = await self._carry_out(step.do)
+                try:
+                    await asyncio.sleep(step.pause_seconds)
+                    await self._wire.handover.settled()
+                    if step.afresh:
+                        self._wire.access.forget()
+                    step = await self._carry_out(step.do, keep=keep)
+                except asyncio.CancelledError:
+                    # Somebody else may have cancelled as well, and meant the end.
+                    if not self._is_renewing or self._task.uncancel() > 0:
+                        raise
+                    await self._client.close()
+                    self._is_renewing = False
+                    step = self._conversation.renewed()
         except asyncio.CancelledError:
-            self._announce(Closed(self._clock.now(), farewell))
+            self._announce(Closed(self._clock.now(), not keep))
             raise
         finally:
-            await self._client.close(farewell=farewell)
+            self._task = None
+            self._wire.handover.pass_on()
+            await self._client.close(farewell=not keep)
         raise RefusedError("GWS refused the credentials; they aren't tried again until they are corrected")
 
-    async def _carry_out(self, do: Do) -> Step:
+    def renew(self) -> None:
+        """Begin a new session now, whatever is going on."""
+        if self._task is not None and not self._is_renewing:
+            self._is_renewing = True
+            self._task.cancel()
+
+    def _resume(self, position: Position) -> Step:
+        self._wire.access.restore(position.access, self._client.url)
+        self._client.resume(position)
+        self._subscriptions.resumed(position.channels)
+        self._chain.resumed(position, is_listening=not self._subscriptions.missing)
+        self._announce(Resumed(self._clock.now(), position.transport, position.acknowledges, position.channels))
+        return self._conversation.resumed()
+
+    async def _carry_out(self, do: Do, *, keep: bool) -> Step:
         try:
-            return await (self._handshake() if do is Do.HANDSHAKE else self._connect())
+            return await (self._handshake() if do is Do.HANDSHAKE else self._connect(keep=keep))
         except ExchangeError as error:
             return self._lost(self._conversation.failed(error.cause, self._clock.monotonic()), error.words)
 
@@ -83,20 +119,25 @@ class Reception:
             return self._lost(step, error_words(reply))
         except ClientError:
             raise ExchangeError(Cause.UNSUCCESSFUL, "the server offers none of the wanted transports") from None
-        kind = self._client.connection_type
-        transport = kind.value if kind else ""
-        self._announce(Handshaken(self._clock.now(), transport, self._client.acknowledged))
+        acknowledges = self._client.acknowledged
+        self._chain.begun(self._client.client_id, acknowledges=acknowledges)
+        self._announce(Handshaken(self._clock.now(), self._client.transport_name, acknowledges))
         return self._conversation.handshaken(self._clock.monotonic())
 
-    async def _connect(self) -> Step:
+    async def _connect(self, *, keep: bool) -> Step:
         for channel in self._subscriptions.due(self._clock.monotonic()):
             await self._subscribe(channel)
         hold_ms = self._subscriptions.hold_ms(self._client.advice, proven=self._conversation.proven)
+        sent_at = self._clock.monotonic()
         reply = await self._client.connect(hold_ms)
-        step = self._conversation.connected(reply, self._client.advice, self._clock.monotonic())
+        answered_at = self._clock.monotonic()
+        step = self._conversation.connected(reply, self._client.advice, answered_at)
         if step.cause is not None:
-            return self._lost(step, error_words(reply))
-        self._announce(Connected(self._clock.now()))
+            return self._lost(step, error_words(reply), at_once=answered_at - sent_at < AT_ONCE_SECONDS)
+        now = self._clock.now()
+        proof = self._chain.connected(now, is_listening=not self._subscriptions.missing)
+        self._wire.handover.pass_on(self._with_position(proof) if keep else proof)
+        self._announce(Connected(now))
         return step
 
     async def _subscribe(self, channel: str) -> None:
@@ -105,17 +146,39 @@ class Reception:
         except ServerError as error:
             times = self._subscriptions.was_refused(channel)
             words = error_words(error.response or {})
+            self._wire.handover.pass_on(self._chain.refused())
             self._announce(SubscriptionRefused(self._clock.now(), channel, times, words))
         else:
             self._subscriptions.accepted(channel)
+            if not self._subscriptions.missing:
+                self._chain.listening(self._clock.now())
             self._announce(Subscribed(self._clock.now(), channel))
 
-    def _lost(self, step: Step, words: str) -> Step:
+    def _with_position(self, proof: Proof | None) -> Proof | None:
+        if proof is None:
+            return None
+        position = Position(
+            url=self._client.url,
+            client=self._client.client_id,
+            transport=self._client.transport_name,
+            acknowledges=self._client.acknowledged,
+            batch=self._client.batch_number,
+            channels=self._subscriptions.acknowledged,
+            chain=proof.chain,
+            since=proof.since,
+            until=proof.until,
+            before=self._chain.before or proof.since,
+            access=self._wire.access.kept(),
+        )
+        return Proof(proof.chain, proof.since, proof.until, position.encoded())
+
+    def _lost(self, step: Step, words: str, *, at_once: bool = False) -> Step:
         """Announce what went wrong, and pass on the step that follows from it."""
         now = self._clock.now()
+        cause = step.cause or Cause.UNSUCCESSFUL
+        self._wire.handover.pass_on(self._chain.lost(cause, at_once=at_once))
         if step.do is Do.GIVE_UP:
             self._announce(Refused(now, words))
         else:
-            cause = step.cause or Cause.UNSUCCESSFUL
             self._announce(Lost(now, cause, words, self._conversation.session))
         return step

@@ -8,6 +8,7 @@ monotonic clock). Times from the server are in milliseconds, ours in seconds; na
          └──── handshaken, declined, connected, failed
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -21,8 +22,8 @@ STEADY_OUTAGE_SECONDS = 15.0
 where these lost none."""
 
 LONGEST_PAUSE_SECONDS = 30.0
-OUTAGE_SHARE = 5.0
-"""After that a pause is a fifth of the outage so far, up to the longest."""
+OUTAGE_SHARE = 40.0
+"""After that the longest pause is a fortieth of the outage so far: 1.5 s after a minute, 30 s after twenty."""
 
 KEPT_SESSION_SECONDS = 60.0
 """An outage after which no server keeps a session: a handshake is tried, even if nothing asked for it."""
@@ -30,11 +31,17 @@ KEPT_SESSION_SECONDS = 60.0
 HANDSHAKE_SPACING_SECONDS = 5.0
 """A handshake that the server asks for waits until the last one is this old: no storm of handshakes."""
 
-AUTHENTICATION_SPACING_SECONDS = 30.0
+AUTHENTICATION_SPACING_SECONDS = 4.0
 """The least time between two attempts to authenticate afresh in mid-session."""
+
+REFUSAL_SECONDS = 60.0
+"""How long credentials that were good are tried again: a server refuses all while what checks them restarts."""
 
 UNWANTED_PAUSE_SECONDS = 30.0
 """How long a server that says `reconnect: none` is left alone."""
+
+CONNECT_SECONDS = 2.0
+"""How long a connection may take to be there: a first packet that is lost is sent again after a second."""
 
 ANSWER_SECONDS = 10.0
 """How long a server takes, at most, to answer a request that it doesn't hold."""
@@ -50,9 +57,6 @@ LONGEST_HOLD_MS = 600_000
 LONGEST_INTERVAL_MS = 60_000
 
 SUBSCRIPTION_SPACING_SECONDS = 1.0
-UNHEALTHY_REFUSALS = 3
-"""How often a subscription is refused before a person should know."""
-
 SLOW_SINK_SECONDS = 2.0
 """How long a batch takes to commit before a person should know: the session ends when it takes 10 s or so."""
 
@@ -129,6 +133,8 @@ class Conversation:
         self._session = False
         self._proven = False
         self._fresh = True
+        self._was_good = False
+        self._refused_at: float | None = None
         self._handshake_at = float("-inf")
         self._authentication_at = float("-inf")
         self._outage_at: float | None = None
@@ -148,6 +154,16 @@ class Conversation:
         self._session, self._handshake_at = True, now
         return Step(Do.CONNECT)
 
+    def resumed(self) -> Step:
+        """Say what follows on another process's session: a connect, if the server still knows it."""
+        self._session, self._fresh = True, False
+        return Step(Do.CONNECT)
+
+    def renewed(self) -> Step:
+        """Say what follows the wish for a new session: a handshake, whatever the server thinks of the old one."""
+        self._session = self._proven = False
+        return Step(Do.HANDSHAKE)
+
     def declined(self, reply: Reply, advice: Advice, now: float) -> Step:
         """Say what follows a handshake whose reply is no success."""
         if error_code(reply) in (401, 403):
@@ -159,6 +175,7 @@ class Conversation:
         if not succeeded(reply):
             return self._unsuccessful(reply, advice, now)
         self._outage_at, self._proven, self._fresh = None, True, False
+        self._was_good, self._refused_at = True, None
         # A success that asks for something else is rare. Only what this very reply says counts: a client that
         # kept an old `handshake` shook hands two thousand times.
         if own_reconnect(reply) in ("handshake", "none"):
@@ -196,9 +213,14 @@ class Conversation:
         return replace(step, pause_seconds=max(step.pause_seconds, advice.interval_ms / 1000))
 
     def _refused(self, now: float) -> Step:
-        """Authenticate afresh once; what is refused even then stays refused: to go on could lock the account."""
+        """Authenticate afresh; what is refused even then stays refused: to go on could lock the account.
+
+        Only credentials that this conversation was good with are tried again, for a while.
+        """
         self._session = False
-        if self._fresh:
+        if self._refused_at is None:
+            self._refused_at = now
+        if self._fresh and not (self._was_good and now - self._refused_at < REFUSAL_SECONDS):
             return Step(Do.GIVE_UP, cause=Cause.REFUSED)
         pause = max(0.0, self._authentication_at + AUTHENTICATION_SPACING_SECONDS - now)
         self._fresh, self._authentication_at = True, now + pause
@@ -211,7 +233,8 @@ class Conversation:
         outage = now - self._outage_at
         if outage < STEADY_OUTAGE_SECONDS:
             return self._chance.between(*STEADY_PAUSE_SECONDS)
-        return min(outage / OUTAGE_SHARE, LONGEST_PAUSE_SECONDS) * self._chance.between(0.5, 1.0)
+        longest = min(max(outage / OUTAGE_SHARE, STEADY_PAUSE_SECONDS[1]), LONGEST_PAUSE_SECONDS)
+        return longest * self._chance.between(0.5, 1.0)
 
     def _outage_since(self, now: float) -> float:
         return now if self._outage_at is None else self._outage_at
@@ -225,6 +248,11 @@ class Subscriptions:
         self._refusals: dict[str, int] = {}
         self._acknowledged: set[str] = set()
         self._tried_at = float("-inf")
+
+    @property
+    def acknowledged(self) -> tuple[str, ...]:
+        """The channels that the server has confirmed in this session, in the order in which they are wanted."""
+        return tuple(channel for channel in self._wanted if channel in self._acknowledged)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -247,6 +275,10 @@ class Subscriptions:
         """Note a refusal, and return how many there were without a confirmation in between."""
         self._refusals[channel] = self._refusals.get(channel, 0) + 1
         return self._refusals[channel]
+
+    def resumed(self, channels: Iterable[str]) -> None:
+        """Take up what another process subscribed in this session."""
+        self._acknowledged.update(channels)
 
     def lapsed(self) -> None:
         """Note that the session is a new one, which has no subscriptions [CometD 3, Subscribing]."""

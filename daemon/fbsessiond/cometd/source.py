@@ -1,9 +1,10 @@
 """The CometD source: GWS's notifications as batches, each asked for only after the one before is on disk."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, fields
-from typing import Self
+from functools import partial
+from typing import Any, NoReturn, Self
 
 import structlog
 
@@ -19,11 +20,13 @@ from fbsessiond.cometd.events import (
     Handshaken,
     Lost,
     Refused,
+    Resumed,
     SinkSlow,
     Subscribed,
     SubscriptionRefused,
 )
 from fbsessiond.cometd.handover import Handover
+from fbsessiond.cometd.proving import read_position
 from fbsessiond.cometd.reception import Reception
 from fbsessiond.cometd.rules import SLOW_SINK_SECONDS
 from fbsessiond.cometd.transport import Wire
@@ -34,6 +37,7 @@ log = structlog.get_logger()
 
 LOGGED_AS = {
     Handshaken: ("info", "cometd.handshaken"),
+    Resumed: ("info", "cometd.resumed"),
     Connected: ("debug", "cometd.connected"),
     Subscribed: ("info", "cometd.subscribed"),
     SubscriptionRefused: ("warning", "cometd.subscription.refused"),
@@ -59,8 +63,11 @@ class CometdSettings:
     """In the order of preference: "long-polling", "websocket". GWS has long-polling only. [GWS 8.5.2, CometD]"""
     sign_in_url: str | None = None
     """What to GET before each handshake, so that cookies and CSRF token are there: GWS's own clients take /me."""
-    farewell: bool = True
-    """Say /meta/disconnect at the end. Without it the server keeps the session for some 10 s, for a warm resume."""
+    keep: bool = False
+    """Say with each proof where the next process can go on, and end without /meta/disconnect.
+
+    The server keeps the session for its `maxInterval`, by default 10 s. [CometD 3, Server Configuration]
+    """
 
 
 class CometdSource:
@@ -77,13 +84,17 @@ class CometdSource:
         *,
         clock: Clock,
         chance: Chance,
+        position: bytes | None = None,
         observe: Callable[[ConnectionEvent], None] = lambda _: None,
     ) -> None:
+        """Take what it needs, and the position of the process before, with which the first iterator goes on."""
         self._settings = settings
         self._access = access
         self._clock = clock
         self._chance = chance
         self._observe = observe
+        self._position = read_position(position, settings.url, settings.transports)
+        self._reception: Reception | None = None
         self._status = NOTHING_TRIED
 
     @property
@@ -91,16 +102,23 @@ class CometdSource:
         """How the connection is now."""
         return self._status
 
+    def renew(self) -> None:
+        """Begin a new session now: the one that there is says that all is well, and isn't."""
+        if self._reception is not None:
+            self._reception.renew()
+
     def __aiter__(self) -> "CometdBatches":
-        """Begin a new session with the first batch that is asked for; one iterator at a time."""
+        """Begin with the first batch that is asked for, in a new session or the position's; one iterator at a time."""
         handover = Handover(self._settings.agent, self._clock)
         wire = Wire(self._access, handover)
         settings = self._settings
         client = SteppedClient(settings.url, settings.transports, wire, sign_in_url=settings.sign_in_url)
-        reception = Reception(
+        self._reception = Reception(
             client, wire, settings.channels, clock=self._clock, chance=self._chance, announce=self._announce
         )
-        return CometdBatches(reception, handover, farewell=settings.farewell, slow=self._slow)
+        position, self._position = self._position, None
+        conversation = partial(self._reception.run, position, keep=settings.keep)
+        return CometdBatches(conversation, handover, slow=self._slow)
 
     def _slow(self) -> None:
         self._announce(SinkSlow(self._clock.now(), SLOW_SINK_SECONDS))
@@ -120,10 +138,15 @@ class CometdBatches(AsyncIterator[Batch]):
     comes with the next call.
     """
 
-    def __init__(self, reception: Reception, handover: Handover, *, farewell: bool, slow: Callable[[], None]) -> None:
-        self._reception = reception
+    def __init__(
+        self,
+        conversation: Callable[[], Coroutine[Any, Any, NoReturn]],
+        handover: Handover,
+        *,
+        slow: Callable[[], None],
+    ) -> None:
+        self._conversation = conversation
         self._handover = handover
-        self._farewell = farewell
         self._slow = slow
         self._task: asyncio.Task[None] | None = None
         self._slow_timer: asyncio.TimerHandle | None = None
@@ -134,7 +157,7 @@ class CometdBatches(AsyncIterator[Batch]):
     async def __anext__(self) -> Batch:
         """Wait for the next batch."""
         if self._task is None:
-            self._task = asyncio.create_task(self._reception.run(farewell=self._farewell))
+            self._task = asyncio.create_task(self._conversation())
             self._task.add_done_callback(self._ended)
         self._stop_timer()
         batch = await self._handover.take()

@@ -97,12 +97,14 @@ class SteppedTransport(TransportBase):
         return reply
 
     async def _unpack(self, body: bytes, headers: Mapping[str, str] | None = None) -> list[JsonObject]:
-        """Hand over a response's messages first of all; then let the extensions see its replies."""
+        """Put down a response's messages first of all; then let the extensions see its replies."""
         try:
             parcel = unpack(body)
         except ValueError:
             raise ExchangeError(Cause.NOT_BAYEUX, f"{len(body)} bytes that aren't an array of messages") from None
         self.wire.handover.offer(parcel.messages)
+        if all(reply.get("channel") != "/meta/connect" for reply in parcel.replies):
+            self.wire.handover.pass_on()  # else whoever asked passes it on, with what the reply proves
         replies = list(parcel.replies)
         await self._process_incoming_payload(replies, dict(headers or {}))
         return replies

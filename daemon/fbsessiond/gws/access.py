@@ -9,16 +9,22 @@ import base64
 import re
 import ssl
 from dataclasses import dataclass, field
+from http.cookies import Morsel
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Self, TypeAlias
 
 import aiohttp
+import msgspec
+from yarl import URL
 
 from fbsessiond.errors import ConfigurationError
 
 CONNECTIONS = 8
 """The most connections that one agent opens to GWS. CometD uses one, and REST the others."""
+
+KEEPALIVE_SECONDS = 5.0
+"""How long an idle connection is used again: less than a request waits in vain, so that none is that died with it."""
 
 CSRF_NAME_HEADER = "X-CSRF-HEADER"
 """The response header that names the header of the CSRF token [GWS 8.5.2, Cross Site Request Forgery Protection]."""
@@ -72,13 +78,16 @@ class Access:
         self._credentials = credentials
         self._certificate_authority = certificate_authority
         self._csrf: dict[str, str] = {}
+        self._kept: bytes | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         learning = aiohttp.TraceConfig()
         learning.on_request_end.append(self._learn)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=_tls(self._certificate_authority)),
+            connector=aiohttp.TCPConnector(
+                limit=CONNECTIONS, keepalive_timeout=KEEPALIVE_SECONDS, ssl=_tls(self._certificate_authority)
+            ),
             # unsafe: the platform's own URLs have IP addresses for hosts, whose cookies would be refused otherwise.
             cookie_jar=aiohttp.CookieJar(unsafe=True),
             headers={"User-Agent": "fbsessiond"},
@@ -105,9 +114,27 @@ class Access:
         csrf = {} if method in UNCHANGING_METHODS else self._csrf
         return {**csrf, "Authorization": self._credentials.authorization()}
 
+    def kept(self) -> bytes:
+        """Return cookies and CSRF token as JSON, so that another process can go on with them. They are secrets."""
+        if self._kept is None:
+            cookies = [_Cookie.of(morsel) for morsel in self.session.cookie_jar]
+            self._kept = msgspec.json.encode(_Kept(cookies, self._csrf))
+        return self._kept
+
+    def restore(self, kept: bytes, url: str) -> None:
+        """Go on with what another process kept for the same server; what can't be read is left out."""
+        try:
+            found = msgspec.json.decode(kept, type=_Kept)
+        except msgspec.MsgspecError:
+            return
+        origin = URL(url)
+        morsels = [(cookie.name, cookie.morsel(origin.raw_host)) for cookie in found.cookies]
+        self.session.cookie_jar.update_cookies(morsels, origin)
+        self._csrf, self._kept = found.csrf, None
+
     def forget(self) -> None:
         """Forget cookies and CSRF token: the next request authenticates from nothing but the credentials."""
-        self._csrf = {}
+        self._csrf, self._kept = {}, None
         self.session.cookie_jar.clear()
 
     async def _learn(
@@ -118,6 +145,36 @@ class Access:
         name = end.response.headers.get(CSRF_NAME_HEADER, "")
         if value := end.response.headers.get(name):
             self._csrf = {name: value}
+        if value or "Set-Cookie" in end.response.headers:
+            self._kept = None
+
+
+class _Cookie(msgspec.Struct):
+    name: str
+    value: str
+    coded_value: str
+    path: str
+    domain: str
+    secure: bool
+
+    @classmethod
+    def of(cls, morsel: "Morsel[str]") -> "_Cookie":
+        secure = bool(morsel["secure"])
+        return cls(morsel.key, morsel.value, morsel.coded_value, morsel["path"], morsel["domain"], secure)
+
+    def morsel(self, host: str | None) -> "Morsel[str]":
+        morsel: Morsel[str] = Morsel()
+        # `set` refuses names that servers use all the same, and that aiohttp takes in.
+        morsel.__setstate__({"key": self.name, "value": self.value, "coded_value": self.coded_value})  # type: ignore[attr-defined]
+        morsel["path"], morsel["secure"] = self.path, self.secure
+        if self.domain != host:  # else it is for this host alone
+            morsel["domain"] = self.domain
+        return morsel
+
+
+class _Kept(msgspec.Struct):
+    cookies: list[_Cookie]
+    csrf: dict[str, str]
 
 
 def _tls(certificate_authority: Path | None) -> ssl.SSLContext:

@@ -12,7 +12,7 @@ import aiohttp
 
 from fbsessiond.errors import RefusedError, UnavailableError
 from fbsessiond.gws.access import Access
-from fbsessiond.gws.answers import Answer, GwsError, InDoubt, NotPerformed, check_performed, read_answer
+from fbsessiond.gws.answers import PASSED_ON, Answer, GwsError, InDoubt, NotPerformed, check_performed, read_answer
 from fbsessiond.notification import Document
 from fbsessiond.operations import Operation
 
@@ -21,6 +21,12 @@ REQUEST_SECONDS = 20.0
 
 CONNECT_SECONDS = 10.0
 """How long a connection may take to be there, the wait for a free one included; until then nothing was sent."""
+
+REFUSAL_SECONDS = 60.0
+"""How long credentials that were good are tried again: a server refuses all while what checks them restarts."""
+
+SIGN_IN_SPACING_SECONDS = 4.0
+"""The least time between two sign-ins of which the first was refused."""
 
 BODY_BYTES = 8 * 1024 * 1024
 """The longest answer that is read: a thousand sessions of the documented sample's size."""
@@ -36,6 +42,9 @@ class Rest:
         self._signing_in = asyncio.Lock()
         self._sign_ins = 0
         self._is_refused = False
+        self._was_good = False
+        self._first_refused_at: float | None = None
+        self._last_refused_at = float("-inf")
 
     async def sessions(self) -> list[Document] | None:
         """Return the agent's sessions; None where the answer doesn't say, which isn't the same as none.
@@ -97,6 +106,9 @@ class Rest:
                 raise self._refusal()
             if self._sign_ins != before:
                 return
+            now = asyncio.get_running_loop().time()
+            if now - self._last_refused_at < SIGN_IN_SPACING_SECONDS:
+                raise NotPerformed("not signed in, and GWS refused the credentials just now", again=True)
             if afresh:
                 self._access.forget()
             try:
@@ -104,8 +116,17 @@ class Rest:
             except GwsError as error:
                 raise NotPerformed(f"not signed in, and the fresh sign-in failed: {error}", again=True) from error
             if answer.is_not_signed_in:
-                raise self._refusal()
+                raise self._refused(now)
             self._sign_ins += 1
+
+    def _refused(self, now: float) -> RefusedError | NotPerformed:
+        """Judge credentials that were refused, freshly sent: they may have been good a moment ago."""
+        self._last_refused_at = now
+        if self._first_refused_at is None:
+            self._first_refused_at = now
+        if self._was_good and now - self._first_refused_at < REFUSAL_SECONDS:
+            return NotPerformed("GWS refuses the credentials, which were good before", again=True)
+        return self._refusal()
 
     def _refusal(self) -> RefusedError:
         """Note that the credentials are refused, so that nothing is sent with them any more."""
@@ -126,7 +147,7 @@ class Rest:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 async with self._access.session.request(method, self._base + path, **arguments) as response:
-                    return read_answer(response.status, await _read(response))
+                    answer = read_answer(response.status, await _read(response))
         except aiohttp.ClientConnectorError as error:
             raise NotPerformed(f"no connection: {error}", again=True) from error
         except aiohttp.ConnectionTimeoutError as error:
@@ -135,6 +156,9 @@ class Rest:
             raise InDoubt(f"no answer within {REQUEST_SECONDS:g} s") from error
         except aiohttp.ClientError as error:
             raise InDoubt(f"the connection broke before the answer was complete: {type(error).__name__}") from error
+        if answer.code in PASSED_ON:  # any other answer may be a proxy's, or come before the credentials are looked at
+            self._was_good, self._first_refused_at = True, None
+        return answer
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

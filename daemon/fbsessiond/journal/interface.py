@@ -2,12 +2,13 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 from fbsessiond.finding import Finding
 from fbsessiond.follow_up import Progress
+from fbsessiond.gap import Gap, Watched
 from fbsessiond.journal.records import (
     DeliveryRecord,
     Draft,
@@ -27,6 +28,11 @@ FOLLOW_UPS = "/follow-ups"
 """What `Journal.wakes` calls the follow-ups; no handler can have this name."""
 
 
+def gaps_of(agent: str) -> str:
+    """Return what `Journal.wakes` calls an agent's gaps; no handler can have this name."""
+    return f"/gaps/{agent}"
+
+
 class Journal(ABC):
     """The durable record of everything, as the one daemon that writes it sees it.
 
@@ -39,11 +45,42 @@ class Journal(ABC):
 
     @abstractmethod
     async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
-        """Write a batch durably: entries in order, the sessions' last known states, deliveries, quarantine."""
+        """Write a batch durably: entries in order, the sessions' last known states, deliveries, quarantine.
+
+        What its source proves with it is written in the same transaction. A proof of another chain than the last one
+        adds a gap, from the last proof to the new chain's beginning, and wakes `gaps_of` the agent.
+        """
 
     @abstractmethod
     async def known(self, agent: str, session: str) -> Document | None:
         """Return what is known of a session: its merged document; None before its first sight."""
+
+    @abstractmethod
+    async def open_sessions(self, agent: str) -> Mapping[str, str]:
+        """Return the agent's sessions that could still change, with their states: not finished, and not vanished."""
+
+    @abstractmethod
+    async def watch(self, agent: str, now: datetime) -> Watched:
+        """Begin to listen for an agent, or go on after a stop: until the next proof nothing is proved.
+
+        Return what is known of it, with the position at which its source can go on.
+        """
+
+    @abstractmethod
+    async def watched(self, agent: str) -> Watched:
+        """Return what is known of the time in which it was listened for an agent. `watch` comes first."""
+
+    @abstractmethod
+    async def doubt(self, agent: str) -> None:
+        """Take back what the chain proved since the agent's sessions were last compared: a change wasn't notified.
+
+        What it proves from here on counts for nothing; the next one ends a gap with the cause `silent`. Where no chain
+        holds, there is nothing to take back.
+        """
+
+    @abstractmethod
+    async def agree(self, agent: str, at: datetime) -> None:
+        """Note that the agent's sessions are known as they were at a time; gaps that had ended by then are closed."""
 
     @abstractmethod
     async def lease(self, handler: str, most: int, now: datetime, until: datetime) -> Sequence[Lease]:
@@ -160,6 +197,14 @@ class Reader(ABC):
     @abstractmethod
     def drop_follow_up(self, record: FollowUpRecord, reason: str, now: datetime) -> bool:
         """Withdraw a parked or failed follow-up for good; False where it is neither any more."""
+
+    @abstractmethod
+    def watched(self, *, agent: str | None = None) -> Iterator[Watched]:
+        """Yield what is known of the time in which it was listened for an agent, or for each, by name."""
+
+    @abstractmethod
+    def gaps(self, *, agent: str | None = None) -> Iterator[Gap]:
+        """Yield gaps by agent, and in their order; one that has no end yet is `Watched.open_gap`."""
 
     @abstractmethod
     def quarantined(self, *, seq: int | None = None) -> Iterator[Quarantined]:

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fbsessiond.chance import Chance, choose
+from fbsessiond.clock import Clock
 from fbsessiond.simulator.bayeux_client import Client, Json, Sent
+from fbsessiond.simulator.faults import FaultKind, Faults
 from fbsessiond.simulator.happening import Chronicle, What
 
 HEXADECIMAL = "0123456789abcdef"
@@ -22,6 +24,9 @@ CLIENT_ID_DIGITS = 26
 
 ACKNOWLEDGED_KEPT = 100_000
 """How many acknowledged notifications are remembered, unless told otherwise."""
+
+GONE_KEPT = 10_000
+"""How many clients are remembered that are no more."""
 
 QUEUED_MESSAGES = 100_000
 """A client for which more than this waits is forgotten."""
@@ -43,23 +48,29 @@ class BayeuxSettings:
 
 
 class BayeuxServer:
-    """All clients. Times run on the running event loop's clock."""
+    """All clients. Times run on the running event loop's clock; the clock says when something happened."""
 
     def __init__(
         self,
         settings: BayeuxSettings,
+        clock: Clock,
         chance: Chance,
         chronicle: Chronicle,
+        faults: Faults,
         *,
         keep: int = ACKNOWLEDGED_KEPT,
     ) -> None:
         self.settings = settings
         self.clients: dict[str, Client] = {}
+        self.gone: deque[Client] = deque(maxlen=GONE_KEPT)
+        """Clients that were forgotten, in that order."""
         self.acknowledged: deque[Sent] = deque(maxlen=keep)
         """What clients acknowledged, in that order: each of it must be on their disk."""
         self.published = 0
+        self._clock = clock
         self._chance = chance
         self._chronicle = chronicle
+        self._faults = faults
         self._answers: Mapping[str, Callable[[Client, Json, Json], Json]] = {
             "/meta/subscribe": self._subscribe,
             "/meta/unsubscribe": self._unsubscribe,
@@ -89,16 +100,17 @@ class BayeuxServer:
     def forget(self, client_id: str, because: str = "forgotten") -> None:
         """Forget a client and its queue: its next message is answered with 402."""
         if client := self.clients.pop(client_id, None):
-            client.is_gone = True
+            client.gone_at = self._clock.now()
+            self.gone.append(client)
             client.take()
             client.changed.set()
             client.keep()
             self._chronicle.tell(What.GONE, client.agent, because=because)
 
-    def close(self) -> None:
+    def forget_all(self, because: str) -> None:
         """Forget all clients."""
         for client_id in list(self.clients):
-            self.forget(client_id, "the server stops")
+            self.forget(client_id, because)
 
     async def _answer_one(self, agent: str, message: Json, *, may_hold: bool) -> list[Json]:
         channel = message.get("channel")
@@ -119,7 +131,8 @@ class BayeuxServer:
     def _handshake(self, agent: str, message: Json, reply: Json) -> Json:
         acknowledges = self.settings.acknowledge and bool(_part(message.get("ext"), "ack"))
         client_id = "".join(choose(self._chance, HEXADECIMAL) for _ in range(CLIENT_ID_DIGITS))
-        client = self.clients[client_id] = Client(client_id, agent, acknowledges=acknowledges)
+        client = Client(client_id, agent, self._clock.now(), acknowledges=acknowledges)
+        self.clients[client_id] = client
         self._await_next(client)
         self._chronicle.tell(What.HANDSHAKEN, agent, acknowledges=acknowledges)
         extension = {"ext": {"ack": True}} if acknowledges else {}
@@ -133,6 +146,10 @@ class BayeuxServer:
         }
 
     async def _connect(self, client: Client, message: Json, reply: Json, *, may_hold: bool) -> list[Json]:
+        if self._faults.strikes(FaultKind.UNKNOWN_CLIENT, agent=client.agent):
+            self.forget(client.id, "a fault")
+        elif client.subscriptions and self._faults.strikes(FaultKind.UNSUBSCRIBE, agent=client.agent):
+            client.subscriptions.clear()
         client.keep()
         self.acknowledged += client.acknowledged(_part(message.get("ext"), "ack"))
         client.connects = number = client.connects + 1
@@ -145,6 +162,7 @@ class BayeuxServer:
                 self._await_next(client)
         if client.is_gone:
             return [_unknown(reply)]
+        client.connected_at = self._clock.now()
         if "advice" in message:
             reply["advice"] = self._advice()
         if not client.acknowledges:
@@ -172,7 +190,10 @@ class BayeuxServer:
             return _refused(reply, "403::subscription_missing")
         if not all(channel.startswith("/") and not channel.startswith("/meta/") for channel in channels):
             return _refused(reply, "403::subscribe_denied")
+        if self._faults.strikes(FaultKind.REFUSE_SUBSCRIPTION, agent=client.agent):
+            return _refused(reply, "403::subscribe_denied")
         client.subscriptions |= set(channels)
+        client.subscribed_at = self._clock.now()
         self._chronicle.tell(What.SUBSCRIBED, client.agent, channels=channels)
         return reply
 

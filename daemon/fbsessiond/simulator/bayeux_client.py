@@ -7,6 +7,7 @@ to a connect closes a batch, and brings whatever is queued. [CometD 3, Acknowled
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
@@ -25,17 +26,27 @@ class Sent:
 class Client:
     """One client's session: its subscriptions, and what waits for it or for its acknowledgement."""
 
-    def __init__(self, client_id: str, agent: str, *, acknowledges: bool) -> None:
+    def __init__(self, client_id: str, agent: str, handshaken_at: datetime, *, acknowledges: bool) -> None:
         self.id = client_id
         self.agent = agent
         self.acknowledges = acknowledges
         self.subscriptions: set[str] = set()
         self.connects = 0
-        self.is_gone = False
+        self.handshaken_at = handshaken_at
+        self.subscribed_at: datetime | None = None
+        """When the server last confirmed a subscription."""
+        self.connected_at: datetime | None = None
+        """When the server last answered a connect successfully, whether or not the answer arrived."""
+        self.gone_at: datetime | None = None
         self.changed = asyncio.Event()
         self.expiry: asyncio.TimerHandle | None = None
         self._queue: deque[tuple[int, Sent]] = deque()
         self._batch = 1
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the server has forgotten it."""
+        return self.gone_at is not None
 
     @property
     def queued(self) -> int:

@@ -23,20 +23,34 @@ class Where(StrEnum):
 
 
 class FaultKind(StrEnum):
-    """What goes wrong. The first six strike requests, the others what is behind them."""
+    """What goes wrong. The first nine strike requests, the others what is behind them."""
 
     DROP = "drop"
     """The connection is cut in place of the answer: what was asked for has happened."""
+    CUT = "cut"
+    """The connection is cut after half of the answer's body: what was asked for has happened."""
     DROP_REQUEST = "drop-request"
     """The connection is cut before anything happens."""
-    UNKNOWN_CLIENT = "402"
-    """CometD has forgotten the client, and what waited for it."""
-    NOT_SIGNED_IN = "403"
-    """The HTTP session is over: the request is answered as without authentication."""
-    SERVER_ERROR = "5xx"
-    """500 or 503, and nothing happens."""
+    HANG = "hang"
+    """The request is never answered, and nothing happens: the client waits until it hangs up."""
     SLOW = "slow"
     """The answer waits for `pause`."""
+    SERVER_ERROR = "5xx"
+    """500 or 503, and nothing happens."""
+    UNAUTHORIZED = "401"
+    """401 without a body, and nothing happens."""
+    FORBIDDEN = "forbidden"
+    """403 with a text that isn't about CSRF, and nothing happens."""
+    NOT_SIGNED_IN = "403"
+    """The HTTP session is over: the request is answered as without authentication."""
+    UNKNOWN_CLIENT = "402"
+    """At a connect, CometD has forgotten the client, and what waited for it."""
+    REFUSE_SUBSCRIPTION = "refuse-subscription"
+    """CometD refuses a subscription: `403::subscribe_denied`."""
+    UNSUBSCRIBE = "unsubscribe"
+    """At a connect, CometD has forgotten the client's subscriptions: it goes on connecting, and hears nothing."""
+    NO_LIST = "no-list"
+    """The sessions are listed with success, and without a list, as where GWS's multimedia part is down."""
     DUPLICATE = "duplicate"
     """A notification is sent twice."""
     LOSE = "lose"
@@ -65,11 +79,18 @@ class FaultTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     drop: Fault | None = None
+    cut: Fault | None = None
     drop_request: Fault | None = Field(default=None, alias="drop-request")
-    unknown_client: Fault | None = Field(default=None, alias="402")
-    not_signed_in: Fault | None = Field(default=None, alias="403")
-    server_error: Fault | None = Field(default=None, alias="5xx")
+    hang: Fault | None = None
     slow: Fault | None = None
+    server_error: Fault | None = Field(default=None, alias="5xx")
+    unauthorized: Fault | None = Field(default=None, alias="401")
+    forbidden: Fault | None = None
+    not_signed_in: Fault | None = Field(default=None, alias="403")
+    unknown_client: Fault | None = Field(default=None, alias="402")
+    refuse_subscription: Fault | None = Field(default=None, alias="refuse-subscription")
+    unsubscribe: Fault | None = None
+    no_list: Fault | None = Field(default=None, alias="no-list")
     duplicate: Fault | None = None
     lose: Fault | None = None
     ignore: Fault | None = None

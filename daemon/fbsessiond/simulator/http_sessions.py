@@ -52,6 +52,10 @@ class HttpSessions:
         """Forget a session."""
         self._sessions.pop(session.id, None)
 
+    def end_all(self) -> None:
+        """Forget all of them."""
+        self._sessions.clear()
+
     def _begin(self, agent: str) -> HttpSession:
         session = HttpSession(self._token(), agent, self._token())
         self._sessions[session.id] = session

@@ -17,7 +17,7 @@ from fbsessiond.simulator.back_end import BackEnd
 from fbsessiond.simulator.bayeux import ACKNOWLEDGED_KEPT, BayeuxServer, BayeuxSettings
 from fbsessiond.simulator.faults import Faults
 from fbsessiond.simulator.front import Front
-from fbsessiond.simulator.happening import Chronicle
+from fbsessiond.simulator.happening import Chronicle, What
 from fbsessiond.simulator.http import application
 from fbsessiond.simulator.http_sessions import HttpSessions
 from fbsessiond.simulator.platform import Platform
@@ -43,18 +43,30 @@ class Simulator:
         self.chronicle = Chronicle(clock)
         self.platform = Platform(agents, clock, offshoot(chance), self.chronicle)
         self.faults = Faults(scenario.faults, offshoot(chance), self.chronicle)
-        self.bayeux = BayeuxServer(settings, offshoot(chance), self.chronicle, keep=keep)
+        self.bayeux = BayeuxServer(settings, clock, offshoot(chance), self.chronicle, self.faults, keep=keep)
         self.back_end = BackEnd(self.platform, self.bayeux, self.faults, offshoot(chance), gws.delay)
         self.script = Script(scenario, self.platform, self.back_end, offshoot(chance), self.chronicle)
-        sessions = HttpSessions(agents, scenario.agents.password, offshoot(chance))
+        self._http_sessions = HttpSessions(agents, scenario.agents.password, offshoot(chance))
         self.front = Front(
-            self.platform, self.back_end, self.bayeux, self.faults, sessions, offshoot(chance), csrf=gws.csrf
+            self.platform,
+            self.back_end,
+            self.bayeux,
+            self.faults,
+            self._http_sessions,
+            offshoot(chance),
+            csrf=gws.csrf,
         )
 
     @property
     def url(self) -> str:
         """Where it listens, which is also what its documents say."""
         return self.platform.address
+
+    def restart(self) -> None:
+        """Forget what a restarted server has forgotten: CometD's clients and HTTP sessions; the chats go on."""
+        self.chronicle.tell(What.FAULT, kind="restart")
+        self.bayeux.forget_all("the server restarts")
+        self._http_sessions.end_all()
 
 
 @asynccontextmanager
@@ -81,5 +93,5 @@ async def simulating(
         simulator.platform.address = f"http://{shown}:{address[1]}"
         yield simulator
     finally:
-        simulator.bayeux.close()
+        simulator.bayeux.forget_all("the server stops")
         await runner.cleanup()

@@ -50,7 +50,7 @@ def test_daemon(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s3cret")
     (tmp_path / "c.toml").write_text(
         f'state_directory = "state"\n[gws]\nurl = "http://127.0.0.1:{port}"\nusername = "agent1"\n'
-        'password.file = "secret"\n[handlers.log]\n'
+        'password.file = "secret"\n[http]\nlisten = "127.0.0.1:0"\n[handlers.log]\n'
     )
     command = [sys.executable, "-m", "fbsessiond", "run", "--config", "c.toml", "--log-level", "debug"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as daemon:
@@ -58,8 +58,9 @@ def test_daemon(tmp_path: Path) -> None:
         started = next(json.loads(line) for line in daemon.stderr if "daemon.started" in line)
         daemon.send_signal(signal.SIGTERM)
         out, err = daemon.communicate(timeout=20)
-    assert list(started) == ["at", "level", "event", "agent", "handlers"]
+    assert list(started) == ["at", "level", "event", "agent", "handlers", "http"]
     assert (started["agent"], started["handlers"]) == ("agent1", ["log"])
+    assert started["http"].startswith("http://127.0.0.1:")
     assert (daemon.returncode, out) == (0, "")
     assert json.loads(err.splitlines()[-1])["event"] == "daemon.stopped"
     assert "s3cret" not in err

@@ -9,6 +9,7 @@ from fbsessiond.cometd.events import (
     Handshaken,
     Lost,
     Refused,
+    Resumed,
     SinkSlow,
     Subscribed,
     SubscriptionRefused,
@@ -36,17 +37,19 @@ def test_each_connect_is_remembered_and_the_first_says_since_when() -> None:
     assert (status.connected, status.since, status.last_connect_at, status.healthy) == (True, START, LATER, True)
 
 
-def test_a_channel_is_unhealthy_after_three_refusals_and_recovers() -> None:
-    """Two refusals are nothing, four are one channel, and a confirmation ends it."""
+def test_a_refused_channel_is_unhealthy_and_recovers() -> None:
+    """Several refusals are one channel, other channels change nothing about it, and a confirmation ends it."""
     status = CONNECTED
     for times in (1, 2):
-        status = status.after(SubscriptionRefused(START, "/b", times, "403"))
-        assert status.healthy
-    for times in (3, 4):
-        status = status.after(SubscriptionRefused(START, "/b", times, "403"))
-        assert (status.refused, status.healthy) == (("/b",), False)
-    status = status.after(Subscribed(START, "/b"))
-    assert (status.acknowledged, status.refused, status.healthy) == (("/a", "/b"), (), True)
+        status = status.after(SubscriptionRefused(START, "/b", times, "403 denied"))
+        status = status.after(Subscribed(START, "/c")).after(Connected(START))
+        assert (status.refused, status.connected, status.healthy) == (("/b",), True, False)
+        assert status.words == "the subscription of /b is refused: 403 denied"
+    status = status.after(SubscriptionRefused(START, "/d", 1, "403")).after(Subscribed(START, "/b"))
+    assert (status.refused, status.healthy) == (("/d",), False)
+    status = status.after(Subscribed(START, "/d"))
+    assert (status.refused, status.healthy, status.words) == ((), True, "subscribed")
+    assert status.after(Connected(START)).words == "connected"
 
 
 def test_a_loss_keeps_what_the_session_keeps() -> None:
@@ -57,6 +60,14 @@ def test_a_loss_keeps_what_the_session_keeps() -> None:
     status = status.after(Lost(LATER + timedelta(minutes=1), Cause.SESSION_GONE, "402", session=False))
     assert (status.since, status.session, status.acknowledged) == (LATER, False, ())
     assert NOTHING_TRIED.after(Lost(START, Cause.UNREACHABLE, "", session=False)).since == START
+
+
+def test_a_session_that_is_taken_up_has_its_subscriptions() -> None:
+    """Whether the server still knows it, the next connect shows."""
+    status = NOTHING_TRIED.after(Resumed(START, "long-polling", acknowledged=True, channels=("/a",)))
+    assert (status.session, status.acknowledged, status.connected, status.healthy) == (True, ("/a",), False, False)
+    assert status.words == "a session is taken up"
+    assert status.after(Connected(LATER)).healthy
 
 
 def test_refused_credentials_end_it() -> None:

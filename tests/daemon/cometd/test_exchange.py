@@ -1,8 +1,9 @@
 """fbsessiond.cometd.exchange: one request, with a limit on everything."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import aiohttp
 import pytest
@@ -11,7 +12,7 @@ from aiohttp import web
 from cometd_servers import LOOPBACK, run_with_sockets
 from fbsessiond import limits
 from fbsessiond.cometd.exchange import ExchangeError, Response, failure_of, get, post
-from fbsessiond.cometd.rules import Cause
+from fbsessiond.cometd.rules import CONNECT_SECONDS, Cause
 
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -195,6 +196,26 @@ def test_a_server_that_is_not_there() -> None:
     error = run_with_sockets(scenario())
     assert error.cause is Cause.UNREACHABLE
     assert "secret" not in str(error)
+
+
+def test_a_server_that_does_not_take_the_connection() -> None:
+    """After two seconds it counts as not there: nothing was sent yet, however long an answer may take."""
+
+    async def scenario() -> None:
+        listener = socket.create_server((LOOPBACK, 0), backlog=0)
+        with listener, ExitStack() as waiting:
+            for _ in range(4):  # more than it lets wait: the next connection isn't answered
+                each = waiting.enter_context(socket.socket())
+                each.setblocking(False)
+                each.connect_ex(listener.getsockname())
+            async with aiohttp.ClientSession() as session:
+                url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/secret"
+                with pytest.raises(ExchangeError) as caught:
+                    await post(session, url, b"", headers={}, limit_seconds=35.0)
+        assert (caught.value.cause, caught.value.words) == (Cause.UNREACHABLE, "no connection in time")
+        assert asyncio.get_running_loop().time() == pytest.approx(CONNECT_SECONDS, abs=0.1)
+
+    run_with_sockets(scenario())
 
 
 def test_a_reset_is_a_cut() -> None:

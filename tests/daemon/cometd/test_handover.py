@@ -1,19 +1,30 @@
 """fbsessiond.cometd.handover: between the socket and the journal."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from fbsessiond import limits
 from fbsessiond.cometd.handover import Handover
-from fbsessiond.message import Message
+from fbsessiond.gap import Break, GapCause, Proof
+from fbsessiond.message import Message, Origin
 from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
+
+PROOF = Proof("chain", EPOCH, EPOCH + timedelta(seconds=1))
+BREAK = Break(GapCause.NETWORK)
 
 
 def message(number: int, size: int = 0) -> Message:
     """Return a message of which only the number matters."""
     data = b"%d" % number
     return Message(data + b" " * size, "/a", data)
+
+
+def passed_on(handover: Handover, number: int, size: int = 0) -> None:
+    """Offer one message, and let it be taken."""
+    handover.offer([message(number, size)])
+    handover.pass_on()
 
 
 def is_settled(handover: Handover) -> bool:
@@ -28,27 +39,87 @@ def is_settled(handover: Handover) -> bool:
 
 
 def test_what_is_offered_is_taken_in_order() -> None:
-    """A batch carries the agent and the time at which it arrived."""
+    """A batch carries the agent and the time at which it was passed on."""
 
     async def scenario() -> None:
         handover = Handover("agent1", VirtualClock())
         handover.offer([message(1), message(2)])
-        handover.offer([message(3)])
+        handover.pass_on()
+        await asyncio.sleep(5)
+        passed_on(handover, 3)
         first, second = await handover.take(), await handover.take()
         assert [each.data for each in first.messages + second.messages] == [b"1", b"2", b"3"]
-        assert (first.agent, first.received_at) == ("agent1", EPOCH)
+        assert (first.agent, first.origin, first.received_at, first.proof) == ("agent1", Origin.LIVE, EPOCH, None)
+        assert second.received_at == EPOCH + timedelta(seconds=5)
 
     run_virtual(scenario())
 
 
-def test_a_long_response_is_cut_into_batches() -> None:
-    """No batch has more messages than one commit takes."""
+@pytest.mark.parametrize("proof", [PROOF, BREAK], ids=["proof", "break"])
+def test_what_was_offered_is_one_batch_with_what_it_proves(proof: Proof | Break) -> None:
+    """Both are committed at once, however often something was offered; the next batch has neither."""
 
     async def scenario() -> None:
         handover = Handover("agent1", VirtualClock())
-        handover.offer([message(number) for number in range(2 * limits.BATCH_MESSAGES + 1)])
-        sizes = [len((await handover.take()).messages) for _ in range(3)]
-        assert sizes == [limits.BATCH_MESSAGES, limits.BATCH_MESSAGES, 1]
+        handover.offer([message(1)])
+        handover.offer([message(2), message(3)])
+        handover.pass_on(proof)
+        passed_on(handover, 4)
+        first, second = await handover.take(), await handover.take()
+        assert ([each.data for each in first.messages], first.proof) == ([b"1", b"2", b"3"], proof)
+        assert ([each.data for each in second.messages], second.proof) == ([b"4"], None)
+
+    run_virtual(scenario())
+
+
+@pytest.mark.parametrize("proof", [PROOF, BREAK], ids=["proof", "break"])
+def test_a_proof_alone_is_an_empty_batch(proof: Proof | Break) -> None:
+    """It is to be committed like messages: nothing is settled before the next batch is asked for."""
+
+    async def scenario() -> None:
+        handover = Handover("agent1", VirtualClock())
+        asking = asyncio.create_task(handover.take())
+        await asyncio.sleep(0)
+        handover.pass_on(proof)
+        assert not is_settled(handover)
+        batch = await asking
+        assert (batch.messages, batch.proof) == ((), proof)
+        assert not is_settled(handover)
+        asking = asyncio.create_task(handover.take())
+        await asyncio.sleep(0)
+        assert is_settled(handover)
+        asking.cancel()
+
+    run_virtual(scenario())
+
+
+def test_nothing_is_no_batch() -> None:
+    """Where nothing was offered and nothing is proved, there is nothing to take, and nothing to commit."""
+
+    async def scenario() -> None:
+        handover = Handover("agent1", VirtualClock())
+        asking = asyncio.create_task(handover.take())
+        await asyncio.sleep(0)
+        handover.offer([])
+        handover.pass_on()
+        await asyncio.sleep(60)
+        assert is_settled(handover)
+        assert not asking.done()
+        asking.cancel()
+
+    run_virtual(scenario())
+
+
+def test_what_is_only_offered_can_not_be_taken_yet() -> None:
+    """It waits for what it proves."""
+
+    async def scenario() -> None:
+        handover = Handover("agent1", VirtualClock())
+        handover.offer([message(1)])
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(handover.take(), 60)
+        handover.pass_on(PROOF)
+        assert (await handover.take()).messages[0].data == b"1"
 
     run_virtual(scenario())
 
@@ -59,14 +130,15 @@ def test_it_is_settled_once_the_next_batch_is_asked_for() -> None:
     async def scenario() -> None:
         handover = Handover("agent1", VirtualClock())
         assert not is_settled(handover)
-        handover.offer([])
-        handover.offer([message(1), message(2)])
+        passed_on(handover, 1)
+        passed_on(handover, 2)
+        await handover.take()
         await handover.take()
         assert not is_settled(handover)
         asking = asyncio.create_task(handover.take())
         await asyncio.sleep(0)
         assert is_settled(handover)
-        handover.offer([message(3)])
+        passed_on(handover, 3)
         assert not is_settled(handover)
         assert (await asking).messages[0].data == b"3"
         assert not is_settled(handover)
@@ -83,6 +155,7 @@ def test_a_cancelled_wait_takes_nothing_along(steps: int) -> None:
         asking = asyncio.create_task(handover.take())
         await asyncio.sleep(0)
         handover.offer([message(1)])
+        handover.pass_on(PROOF)
         for _ in range(steps):
             await asyncio.sleep(0)
         asking.cancel()
@@ -90,7 +163,7 @@ def test_a_cancelled_wait_takes_nothing_along(steps: int) -> None:
             batch = await asking
         except asyncio.CancelledError:
             batch = await handover.take()
-        assert batch.messages[0].data == b"1"
+        assert (batch.messages[0].data, batch.proof) == (b"1", PROOF)
 
     run_virtual(scenario())
 
@@ -101,9 +174,9 @@ def test_there_is_room_until_more_lies_there_than_a_response_may_hold() -> None:
     async def scenario() -> None:
         handover = Handover("agent1", VirtualClock())
         await handover.room()
-        handover.offer([message(1)])
+        passed_on(handover, 1)
         await handover.room()
-        handover.offer([message(2, limits.RESPONSE_BYTES)])
+        passed_on(handover, 2, limits.RESPONSE_BYTES)
         waiting = asyncio.create_task(handover.room())
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -122,8 +195,10 @@ def test_many_small_batches_are_too_much_as_well() -> None:
 
     async def scenario() -> None:
         handover = Handover("agent1", VirtualClock())
-        for number in range(limits.BATCH_MESSAGES + 1):
-            handover.offer([message(number)])
+        for number in range(limits.WAITING_BATCHES):
+            passed_on(handover, number)
+        await handover.room()
+        passed_on(handover, -1)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(handover.room(), 60)
 
@@ -136,8 +211,10 @@ def test_after_the_end_what_is_left_can_be_taken() -> None:
     async def scenario() -> None:
         handover = Handover("agent1", VirtualClock())
         handover.offer([message(1)])
+        handover.pass_on(BREAK)
         handover.end(OSError("broken"))
-        assert (await handover.take()).messages[0].data == b"1"
+        batch = await handover.take()
+        assert (batch.messages[0].data, batch.proof) == (b"1", BREAK)
         for _ in range(2):
             with pytest.raises(OSError, match="broken"):
                 await handover.take()

@@ -77,10 +77,10 @@ def test_a_success_proves_the_conversation_and_a_failure_ends_that() -> None:
 
 
 def test_pauses_grow_only_after_the_server_has_dropped_the_session() -> None:
-    """0.1 s, then half a second to one for 15 s, then longer up to half a minute; a success starts anew."""
+    """0.1 s, then half a second to one for 15 s, then slowly longer, up to half a minute; a success starts anew."""
     talk = conversation()
     now, pauses = 0.0, []
-    while now < 600:
+    while now < 2400:
         step = talk.failed(Cause.UNREACHABLE, now)
         pauses.append((now, step.pause_seconds))
         now += step.pause_seconds
@@ -89,8 +89,10 @@ def test_pauses_grow_only_after_the_server_has_dropped_the_session() -> None:
     assert all(0.5 <= pause <= 1.0 for pause in steady)
     assert len(set(steady)) > 10
     later = [(at, pause) for at, pause in pauses if at >= 15]
-    assert all(min(at / 5, 30) / 2 <= pause <= min(at / 5, 30) for at, pause in later)
-    assert max(pause for _, pause in later) > 20
+    longest = [(min(max(at / 40, 1), 30), pause) for at, pause in later]
+    assert all(limit / 2 <= pause <= limit for limit, pause in longest)
+    assert all(pause <= 1.5 for at, pause in later if at <= 60)
+    assert max(pause for _, pause in later) > 25
     assert all(one < two for (one, _), (two, _) in pairwise(later))
     talk.handshaken(now)
     talk.connected(SUCCESS, Advice(), now)
@@ -175,11 +177,57 @@ def test_credentials_refused_at_the_first_handshake(code: str) -> None:
     assert (step.do, step.cause) == (Do.GIVE_UP, Cause.REFUSED)
 
 
-def test_credentials_refused_in_mid_session_are_sent_afresh_once() -> None:
-    """Cookies are forgotten, and a refusal after that is final."""
+def refused_for(talk: Conversation, began: float) -> list[float]:
+    """Refuse whatever is sent until the conversation gives up, and return when something was sent."""
+    sent, now = [began], began
+    while (step := talk.failed(Cause.REFUSED, now)).do is not Do.GIVE_UP:
+        assert (step.do, step.cause, step.afresh) == (Do.HANDSHAKE, Cause.REFUSED, True)
+        now += step.pause_seconds
+        sent.append(now)
+    return sent
+
+
+def test_credentials_that_were_good_are_tried_again_for_a_minute() -> None:
+    """At once, and then every four seconds: a server refuses all while what checks them restarts."""
+    sent = refused_for(conversation(), 100.0)
+    assert sent == [100.0, *(100.0 + 4 * times for times in range(16))]
+
+
+def test_a_success_gives_the_credentials_another_minute() -> None:
+    """What was refused before it doesn't count any more; a handshake alone is none."""
     talk = conversation()
-    assert talk.failed(Cause.REFUSED, 100.0) == Step(Do.HANDSHAKE, 0.0, Cause.REFUSED, afresh=True)
-    assert talk.failed(Cause.REFUSED, 100.0).do is Do.GIVE_UP
+    for now in range(100, 150, 10):
+        assert talk.failed(Cause.REFUSED, now).do is Do.HANDSHAKE
+    talk.handshaken(150.0)
+    talk.connected(SUCCESS, Advice(), 151.0)
+    assert refused_for(talk, 200.0)[-1] == 260.0
+    talk = conversation()
+    talk.failed(Cause.REFUSED, 100.0)
+    talk.handshaken(150.0)
+    assert talk.failed(Cause.REFUSED, 160.0).do is Do.GIVE_UP
+
+
+def test_credentials_of_another_process_are_sent_afresh_once() -> None:
+    """In a session that is taken up they may not have been sent at all; they weren't good yet in this process."""
+    talk = conversation(connected_at=None)
+    assert talk.resumed() == Step(Do.CONNECT)
+    assert (talk.session, talk.proven) == (True, False)
+    assert talk.failed(Cause.FORBIDDEN, 1.0) == Step(Do.HANDSHAKE, 0.0, Cause.REFUSED, afresh=True)
+    assert talk.failed(Cause.REFUSED, 1.0).do is Do.GIVE_UP
+
+
+def test_a_session_that_is_taken_up_and_unknown_is_replaced_at_once() -> None:
+    """There was no handshake that the next one could storm after."""
+    talk = conversation(connected_at=None)
+    talk.resumed()
+    assert talk.connected(UNKNOWN_CLIENT, Advice(), 0.1) == Step(Do.HANDSHAKE, 0.0, Cause.SESSION_GONE)
+
+
+def test_a_wish_for_a_new_session_is_followed_at_once() -> None:
+    """However young the old one is, and whether or not there is one."""
+    for talk in (conversation(), conversation(connected_at=None)):
+        assert talk.renewed() == Step(Do.HANDSHAKE)
+        assert (talk.session, talk.proven) == (False, False)
 
 
 def test_a_handshake_alone_does_not_prove_the_credentials() -> None:
@@ -190,15 +238,15 @@ def test_a_handshake_alone_does_not_prove_the_credentials() -> None:
 
 
 def test_authenticating_afresh_is_rate_limited() -> None:
-    """A server that accepts the credentials and refuses them again gets them twice a minute at most."""
+    """A server that accepts the credentials and refuses them again gets them every four seconds at most."""
     talk = conversation()
     assert talk.failed(Cause.REFUSED, 100.0).pause_seconds == 0.0
     talk.handshaken(101.0)
     talk.connected(SUCCESS, Advice(), 101.0)
-    assert talk.connected({"successful": False, "error": "401::no"}, Advice(), 102.0).pause_seconds == 28.0
-    talk.handshaken(131.0)
-    talk.connected(SUCCESS, Advice(), 131.0)
-    assert talk.failed(Cause.REFUSED, 131.0).pause_seconds == 29.0
+    assert talk.connected({"successful": False, "error": "401::no"}, Advice(), 102.0).pause_seconds == 2.0
+    talk.handshaken(105.0)
+    talk.connected(SUCCESS, Advice(), 105.0)
+    assert talk.failed(Cause.REFUSED, 105.0).pause_seconds == 3.0
 
 
 def test_a_403_about_something_else_is_no_refusal() -> None:
@@ -229,6 +277,16 @@ def test_a_new_session_has_no_subscriptions() -> None:
     subscriptions.accepted("/a")
     subscriptions.lapsed()
     assert subscriptions.due(0.1) == ("/a",)
+
+
+def test_another_process_subscriptions_are_taken_up() -> None:
+    """What it hadn't subscribed is due, and what isn't wanted any more isn't counted."""
+    subscriptions = Subscriptions(("/a", "/b", "/c"))
+    subscriptions.resumed(("/c", "/old", "/a"))
+    assert (subscriptions.acknowledged, subscriptions.missing) == (("/a", "/c"), ("/b",))
+    assert subscriptions.due(0.0) == ("/b",)
+    subscriptions.accepted("/b")
+    assert subscriptions.acknowledged == ("/a", "/b", "/c")
 
 
 def test_how_long_the_server_is_asked_to_hold_a_connect() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import structlog
 
-from cometd_servers import Json, ScriptedServer, receiving_from, run_with_sockets
+from cometd_servers import Json, ScriptedServer, receiving_from, run_with_sockets, virtual
 from fbsessiond.cometd.events import Connected, Handshaken, Lost
 from fbsessiond.cometd.rules import Cause
 
@@ -14,18 +14,15 @@ def advising(advice: Json) -> Json:
 
 
 @pytest.mark.parametrize("transport", ["long-polling", "websocket"])
-def test_advice_is_followed_in_milliseconds(transport: str) -> None:
+@virtual
+async def test_advice_is_followed_in_milliseconds(transport: str) -> None:
     """After an interval of 2000 the next connect leaves two seconds later."""
-
-    async def scenario() -> None:
-        server = ScriptedServer()
-        server.script("/meta/connect", lambda message: [advising({"interval": 2000}) | {"id": message["id"]}])
-        async with receiving_from(server, transports=(transport,)) as (_, receiver):
-            await receiver.until(lambda: len(receiver.heard(Connected)) == 2, seconds=60)
-            first, second = (message["_at"] for message in server.seen("/meta/connect")[:2])
-            assert second - first == pytest.approx(2.0, abs=0.1)
-
-    run_with_sockets(scenario())
+    server = ScriptedServer()
+    server.script("/meta/connect", lambda message: [advising({"interval": 2000}) | {"id": message["id"]}])
+    async with receiving_from(server, transports=(transport,)) as (_, receiver):
+        await receiver.until(lambda: len(receiver.heard(Connected)) == 2, seconds=60)
+        first, second = (message["_at"] for message in server.seen("/meta/connect")[:2])
+        assert second - first == pytest.approx(2.0, abs=0.1)
 
 
 def test_strange_advice_is_logged_once() -> None:
@@ -46,71 +43,56 @@ def test_strange_advice_is_logged_once() -> None:
 
 
 @pytest.mark.parametrize("missing", [{"clientId": None}, {"clientId": 7}, {"supportedConnectionTypes": None}], ids=str)
-def test_a_handshake_without_what_a_session_needs(missing: Json) -> None:
+@virtual
+async def test_a_handshake_without_what_a_session_needs(missing: Json) -> None:
     """It is a failure, and repeated."""
-
-    async def scenario() -> None:
-        reply = {"channel": "/meta/handshake", "successful": True, "clientId": "c"}
-        reply |= {"supportedConnectionTypes": ["long-polling"]} | missing
-        server = ScriptedServer()
-        server.script("/meta/handshake", [reply])
-        async with receiving_from(server) as (_, receiver):
-            await receiver.until(lambda: receiver.heard(Connected))
-            assert [lost.cause for lost in receiver.heard(Lost)] == [Cause.NOT_BAYEUX]
-            assert len(receiver.heard(Handshaken)) == 1
-
-    run_with_sockets(scenario())
+    reply = {"channel": "/meta/handshake", "successful": True, "clientId": "c"}
+    reply |= {"supportedConnectionTypes": ["long-polling"]} | missing
+    server = ScriptedServer()
+    server.script("/meta/handshake", [reply])
+    async with receiving_from(server) as (_, receiver):
+        await receiver.until(lambda: receiver.heard(Connected))
+        assert [lost.cause for lost in receiver.heard(Lost)] == [Cause.NOT_BAYEUX]
+        assert len(receiver.heard(Handshaken)) == 1
 
 
-def test_a_response_that_is_not_bayeux() -> None:
+@virtual
+async def test_a_response_that_is_not_bayeux() -> None:
     """A login page is a failure, and only its length is told."""
-
-    async def scenario() -> None:
-        server = ScriptedServer()
-        server.script("/meta/handshake", b"<html>customer</html>")
-        async with receiving_from(server) as (_, receiver):
-            await receiver.until(lambda: receiver.heard(Connected))
-            (lost,) = receiver.heard(Lost)
-            assert (lost.cause, lost.words) == (Cause.NOT_BAYEUX, "21 bytes that aren't an array of messages")
-
-    run_with_sockets(scenario())
+    server = ScriptedServer()
+    server.script("/meta/handshake", b"<html>customer</html>")
+    async with receiving_from(server) as (_, receiver):
+        await receiver.until(lambda: receiver.heard(Connected))
+        (lost,) = receiver.heard(Lost)
+        assert (lost.cause, lost.words) == (Cause.NOT_BAYEUX, "21 bytes that aren't an array of messages")
 
 
 @pytest.mark.parametrize("successful", [{"successful": False}, {"successful": "true"}, {}], ids=str)
-def test_a_handshake_that_is_declined(successful: Json) -> None:
+@virtual
+async def test_a_handshake_that_is_declined(successful: Json) -> None:
     """It is repeated after a pause; what isn't plainly a success is none."""
-
-    async def scenario() -> None:
-        server = ScriptedServer()
-        server.script("/meta/handshake", [{"channel": "/meta/handshake", "error": "500::busy"} | successful])
-        async with receiving_from(server) as (_, receiver):
-            await receiver.until(lambda: receiver.heard(Connected))
-            assert [(lost.cause, lost.words) for lost in receiver.heard(Lost)] == [(Cause.UNSUCCESSFUL, "500 busy")]
-
-    run_with_sockets(scenario())
+    server = ScriptedServer()
+    server.script("/meta/handshake", [{"channel": "/meta/handshake", "error": "500::busy"} | successful])
+    async with receiving_from(server) as (_, receiver):
+        await receiver.until(lambda: receiver.heard(Connected))
+        assert [(lost.cause, lost.words) for lost in receiver.heard(Lost)] == [(Cause.UNSUCCESSFUL, "500 busy")]
 
 
-def test_a_reply_for_another_client_is_not_ours() -> None:
+@virtual
+async def test_a_reply_for_another_client_is_not_ours() -> None:
     """It proves nothing about this session."""
-
-    async def scenario() -> None:
-        server = ScriptedServer()
-        server.script("/meta/connect", [{"channel": "/meta/connect", "successful": True, "clientId": "another"}])
-        async with receiving_from(server) as (_, receiver):
-            await receiver.until(lambda: receiver.heard(Connected))
-            assert [lost.cause for lost in receiver.heard(Lost)] == [Cause.NOT_BAYEUX]
-
-    run_with_sockets(scenario())
+    server = ScriptedServer()
+    server.script("/meta/connect", [{"channel": "/meta/connect", "successful": True, "clientId": "another"}])
+    async with receiving_from(server) as (_, receiver):
+        await receiver.until(lambda: receiver.heard(Connected))
+        assert [lost.cause for lost in receiver.heard(Lost)] == [Cause.NOT_BAYEUX]
 
 
-def test_the_agents_http_session_outlives_the_transport() -> None:
+@virtual
+async def test_the_agents_http_session_outlives_the_transport() -> None:
     """Closing the source closes no connection that REST still uses."""
-
-    async def scenario() -> None:
-        async with receiving_from() as (_, receiver):
-            await receiver.until(lambda: receiver.heard(Connected))
-            session = receiver.access.session
-            await receiver.batches.aclose()
-            assert not session.closed
-
-    run_with_sockets(scenario())
+    async with receiving_from() as (_, receiver):
+        await receiver.until(lambda: receiver.heard(Connected))
+        session = receiver.access.session
+        await receiver.batches.aclose()
+        assert not session.closed

@@ -3,13 +3,14 @@
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from cometd_servers import LOOPBACK
 from fbsessiond.errors import ConfigurationError
@@ -27,6 +28,15 @@ async def echoing(context: ssl.SSLContext | None = None) -> AsyncGenerator[str]:
             response.headers.update({"X-CSRF-HEADER": "X-CSRF-TOKEN", "X-CSRF-TOKEN": token})
         return response
 
+    async with serving(serve, context) as url:
+        yield url
+
+
+@asynccontextmanager
+async def serving(
+    serve: Callable[[web.Request], Awaitable[web.StreamResponse]], context: ssl.SSLContext | None = None
+) -> AsyncGenerator[str]:
+    """Answer each request in the given way, and say where."""
     application = web.Application()
     application.router.add_get("/", serve)
     runner = web.AppRunner(application)
@@ -110,6 +120,120 @@ async def test_an_access_is_open_while_it_is_entered() -> None:
         session = access.session
     assert session.closed
     await access.__aexit__(None, None, None)
+
+
+ORIGIN = "https://gws.example/api/v2/notifications"
+
+
+async def kept_of(*cookies: str, url: str = ORIGIN) -> bytes:
+    """Return what is kept of a server's cookies."""
+    async with Access(Basic("agent1", "secret")) as access:
+        access.session.cookie_jar.update_cookies_from_headers(cookies, URL(url))
+        return access.kept()
+
+
+def sent(access: Access, url: str) -> dict[str, str]:
+    """Return the cookies that a request to this URL has, as they are written."""
+    return {name: morsel.coded_value for name, morsel in access.session.cookie_jar.filter_cookies(URL(url)).items()}
+
+
+@pytest.mark.parametrize(
+    ("cookie", "to", "not_to"),
+    [
+        ("a=1", ORIGIN, "https://www.gws.example/api/v2/me"),
+        ("a=1", ORIGIN, "https://gws.example/other"),
+        ("a=1; Path=/", "http://gws.example/", "https://example/"),
+        ("a=1; Domain=example; Path=/", "https://other.example/", "https://elsewhere/"),
+        ("a=1; Domain=gws.example; Path=/", "https://gws.example/", "https://example/"),
+        ("a=1; Path=/; Secure; HttpOnly", "https://gws.example/", "http://gws.example/"),
+        ('a="12"; Path=/', "https://gws.example/", "https://example/"),
+        ('a="1\\0542"; Path=/', "https://gws.example/", "https://example/"),
+        ("a{b}=1; Path=/", "https://gws.example/", "https://example/"),
+        ("path=1; Path=/", "https://gws.example/", "https://example/"),
+        ("a=; Path=/", "https://gws.example/", "https://example/"),
+    ],
+    ids=[
+        "one host",
+        "one path",
+        "a whole host",
+        "a domain",
+        "its own domain",
+        "secure",
+        "quoted",
+        "escaped",
+        "a strange name",
+        "a reserved name",
+        "empty",
+    ],
+)
+async def test_cookies_go_on_in_another_process(cookie: str, to: str, not_to: str) -> None:
+    """They are sent where they were, as they were written, and nowhere else."""
+    async with Access(Basic("agent1", "secret")) as one, Access(Basic("agent1", "secret")) as two:
+        one.session.cookie_jar.update_cookies_from_headers([cookie], URL(ORIGIN))
+        two.restore(one.kept(), ORIGIN)
+        assert sent(two, to) == sent(one, to) != {}
+        assert sent(two, not_to) == sent(one, not_to) == {}
+
+
+async def test_cookies_of_one_name_go_on() -> None:
+    """Two parts of a platform may each have a JSESSIONID."""
+    async with Access(Basic("agent1", "secret")) as access:
+        access.restore(await kept_of("JSESSIONID=1; Path=/api", "JSESSIONID=2; Path=/ui"), ORIGIN)
+        assert [sent(access, f"https://gws.example/{path}") for path in ("api", "ui", "")] == [
+            {"JSESSIONID": "1"},
+            {"JSESSIONID": "2"},
+            {},
+        ]
+
+
+async def test_cookies_of_an_ip_address_go_on() -> None:
+    """The server that set them gets them back, with the CSRF token; what goes on can go on again."""
+    async with echoing() as url:
+        async with Access(Basic("agent1", "secret")) as one, one.session.get(url, params={"token": "4a92"}):
+            kept = one.kept()
+        async with Access(Basic("agent1", "secret")) as two:
+            assert two.kept() != kept
+            two.restore(kept, url)
+            assert two.headers("POST")["X-CSRF-TOKEN"] == "4a92"
+            assert two.kept() == kept
+            async with two.session.get(url) as response:
+                assert await response.json() == {"JSESSIONID": "one"}
+
+
+async def test_cookies_of_another_server_do_not_go_on() -> None:
+    """A domain that the server isn't in is left out."""
+    async with Access(Basic("agent1", "secret")) as access:
+        access.restore(await kept_of("a=1; Domain=elsewhere", url="https://elsewhere/"), ORIGIN)
+        assert len(list(access.session.cookie_jar)) == 0
+
+
+@pytest.mark.parametrize("kept", [b"", b"\xff", b"[]", b'{"cookies":[{"name":"a"}],"csrf":{}}', b'{"cookies":[]}'])
+async def test_what_can_not_be_read_is_left_out(kept: bytes) -> None:
+    """Garbage changes nothing."""
+    async with Access(Basic("agent1", "secret")) as access:
+        access.session.cookie_jar.update_cookies_from_headers(["a=1"], URL(ORIGIN))
+        access.restore(kept, ORIGIN)
+        assert sent(access, ORIGIN) == {"a": "1"}
+
+
+async def test_what_is_kept_is_made_anew_when_a_response_changes_it() -> None:
+    """A cookie or a token does, and forgetting them; other responses cost nothing."""
+    headers: dict[str, str] = {}
+
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(headers=headers)
+
+    async with serving(serve) as url, Access(Basic("agent1", "secret")) as access:
+        before = access.kept()
+        for headers in ({}, {"Set-Cookie": "a=1"}, {}, {"X-CSRF-HEADER": "X-Own", "X-Own": "1"}, {}):
+            async with access.session.get(url):
+                pass
+            assert (access.kept() is before) == (not headers)
+            before = access.kept()
+        assert b'"a"' in before
+        assert b'"X-Own":"1"' in before
+        access.forget()
+        assert access.kept() == await kept_of()
 
 
 @pytest.fixture(scope="module")

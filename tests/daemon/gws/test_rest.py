@@ -348,6 +348,94 @@ async def test_refused_credentials_of_many() -> None:
         assert platform.lines.count(f"GET {ME}") == 1
 
 
+@dataclass
+class Gate:
+    """Answers that let the agent in, or don't."""
+
+    is_open: bool = True
+    sign_ins: list[float] = field(default_factory=list[float])
+    """When it was tried afresh."""
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        """Answer a request."""
+        if request.path == ME:
+            self.sign_ins.append(asyncio.get_running_loop().time())
+        return web.json_response({"statusCode": 0} if self.is_open else NOT_SIGNED_IN)
+
+
+async def until_refused(rest: Rest, *, seconds: float) -> bool:
+    """Ask each second, and say whether the credentials were refused in the end."""
+    began = asyncio.get_running_loop().time()
+    while asyncio.get_running_loop().time() - began < seconds:
+        (ended,) = await asyncio.gather(rest.operate(LEAVE), return_exceptions=True)
+        if isinstance(ended, RefusedError):
+            return True
+        assert isinstance(ended, NotPerformed)
+        assert ended.again
+        await asyncio.sleep(1)
+    return False
+
+
+@virtual
+async def test_good_credentials_refused_for_good() -> None:
+    """They are tried afresh every four seconds for a minute, as what checks them may be restarting; then no more."""
+    gate = Gate()
+    async with asking(gate, me=[gate]) as (platform, rest):
+        await rest.operate(LEAVE)
+        gate.is_open = False
+        assert await until_refused(rest, seconds=90)
+        first = gate.sign_ins[0]
+        assert [round(at - first) for at in gate.sign_ins] == list(range(0, 61, 4))
+        gate.is_open = True
+        sent = len(platform.seen)
+        with pytest.raises(RefusedError):
+            await rest.sessions()
+        assert len(platform.seen) == sent
+
+
+@virtual
+async def test_good_credentials_refused_for_a_while() -> None:
+    """A success gives them another minute."""
+    gate = Gate()
+    async with asking(gate, me=[gate]) as (_, rest):
+        for _ in range(3):
+            gate.is_open = True
+            await asyncio.sleep(10)
+            await rest.operate(LEAVE)
+            gate.is_open = False
+            assert not await until_refused(rest, seconds=50)
+
+
+@virtual
+async def test_good_credentials_of_many() -> None:
+    """However many requests find that out in the same seconds, one of them tries afresh."""
+    gate = Gate()
+    async with asking(gate, me=[gate]) as (_, rest):
+        await rest.operate(LEAVE)
+        gate.is_open = False
+        for _ in range(2):
+            ended = await asyncio.gather(*(rest.operate(LEAVE) for _ in range(5)), return_exceptions=True)
+            assert [type(each) for each in ended] == [NotPerformed] * 5
+            await asyncio.sleep(1)
+        assert len(gate.sign_ins) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [says(500, statusCode=4), says_plainly(503, b"<html>"), says_plainly(404, b"")],
+    ids=["GWS's own failure", "a proxy's", "no such place"],
+)
+@virtual
+async def test_credentials_that_nobody_looked_at(answer: Answer) -> None:
+    """An answer that isn't "passed on" doesn't say that they are good: a refusal is final at once."""
+    async with asking(answer, says(403, **NOT_SIGNED_IN), me=[says(403, **NOT_SIGNED_IN)]) as (platform, rest):
+        with pytest.raises((NotPerformed, InDoubt)):
+            await rest.operate(LEAVE)
+        with pytest.raises(RefusedError):
+            await rest.operate(LEAVE)
+        assert platform.lines.count(f"GET {ME}") == 1
+
+
 @virtual
 async def test_refused_by_the_simulator() -> None:
     """A wrong password is refused."""

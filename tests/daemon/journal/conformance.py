@@ -9,14 +9,15 @@ from daemon.journal.suite.dead_letters import DeadLetters
 from daemon.journal.suite.delivering import Delivering
 from daemon.journal.suite.follow_ups import FollowUps, ReopenedFollowUps
 from daemon.journal.suite.forgetting import Forgetting
+from daemon.journal.suite.gaps import Gaps, ReopenedGaps
 from daemon.journal.suite.quarantining import Quarantining
 from daemon.journal.suite.reading import Reading
 from daemon.journal.suite.reopening import Reopening
 
 
-class JournalConformance(Appending, Delivering, DeadLetters, Quarantining, Forgetting, Reading, FollowUps):
+class JournalConformance(Appending, Delivering, DeadLetters, Quarantining, Forgetting, Reading, FollowUps, Gaps):
     """What every journal does."""
 
 
-class DurableConformance(JournalConformance, Reopening, ReopenedFollowUps):
+class DurableConformance(JournalConformance, Reopening, ReopenedFollowUps, ReopenedGaps):
     """What every journal does that outlives its process."""

@@ -24,7 +24,7 @@ class Behind(Floor):
         """Return the back end, with faults that are on."""
         chronicle = Chronicle(VirtualClock())
         self.faults = Faults(FaultTable.model_validate(faults), SeededChance(1), chronicle)
-        self.bayeux = BayeuxServer(BayeuxSettings(), SeededChance(1), chronicle)
+        self.bayeux = BayeuxServer(BayeuxSettings(), VirtualClock(), SeededChance(1), chronicle, self.faults)
         delay = (timedelta(seconds=1), timedelta(seconds=3))
         return BackEnd(self.platform, self.bayeux, self.faults, SeededChance(1), delay)
 

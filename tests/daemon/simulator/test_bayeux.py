@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from fbsessiond.chance import SeededChance
 from fbsessiond.simulator import bayeux
 from fbsessiond.simulator.bayeux import BayeuxServer, BayeuxSettings, Superseded
-from fbsessiond.simulator.bayeux_client import Json
+from fbsessiond.simulator.bayeux_client import Client, Json
+from fbsessiond.simulator.faults import Faults, FaultTable
 from fbsessiond.simulator.happening import Chronicle, Happening, What
-from fbsessiond.testing import VirtualClock, run_virtual
+from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 
 CHANNEL = "/v2/me/facebooksession"
 
@@ -21,10 +23,17 @@ class Peer:
 
     def __init__(self, settings: BayeuxSettings, keep: int = 100) -> None:
         self.heard: list[Happening] = []
-        chronicle = Chronicle(VirtualClock())
+        clock = VirtualClock()
+        chronicle = Chronicle(clock)
         chronicle.listen(self.heard.append)
-        self.server = BayeuxServer(settings, SeededChance(1), chronicle, keep=keep)
+        self.faults = Faults(FaultTable(), SeededChance(1), chronicle)
+        self.server = BayeuxServer(settings, clock, SeededChance(1), chronicle, self.faults, keep=keep)
         self.id = ""
+
+    @property
+    def client(self) -> Client:
+        """Its session, as the server keeps it."""
+        return self.server.clients[self.id]
 
     async def say(self, channel: str, *, agent: str = "agent1", **more: Any) -> list[Json]:
         """Send one message, and return what comes back."""
@@ -48,6 +57,14 @@ class Peer:
         for number in numbers:
             self.server.publish(agent, CHANNEL, {"number": number})
 
+    def switch(self, **faults: Any) -> None:
+        """Switch faults."""
+        self.faults.switch(FaultTable.model_validate(faults))
+
+    def struck(self) -> list[tuple[str | None, str]]:
+        """Return which faults struck whom."""
+        return [(each.agent, each.details["kind"]) for each in self.heard if each.what is What.FAULT]
+
     def gone(self) -> list[str]:
         """Return why clients are gone."""
         return [each.details["because"] for each in self.heard if each.what is What.GONE]
@@ -66,6 +83,11 @@ def conversing(test: Callable[[Peer], Coroutine[Any, Any, None]], **settings: An
 def numbers(answer: list[Json]) -> list[int]:
     """Return the numbers of the notifications in an answer."""
     return [message["data"]["number"] for message in answer if "data" in message]
+
+
+def at(seconds: float) -> datetime:
+    """Return the time of day so long after the test began."""
+    return EPOCH + timedelta(seconds=seconds)
 
 
 def now() -> float:
@@ -343,8 +365,167 @@ def test_forgetting_what_is_not_there_is_nothing() -> None:
     async def test(peer: Peer) -> None:
         peer.server.forget("never")
         assert not peer.gone()
-        peer.server.close()
-        assert peer.gone() == ["the server stops"]
+        assert not peer.server.gone
+
+    conversing(test)
+
+
+def test_all_clients_can_be_forgotten_at_once() -> None:
+    """Whichever agent's they are; a connect that is held learns of it."""
+
+    async def test(peer: Peer) -> None:
+        held = asyncio.create_task(peer.connect(1))
+        await asyncio.sleep(1)
+        await peer.say("/meta/handshake", agent="agent2")
+        peer.server.forget_all("the server restarts")
+        assert (await held)[0]["error"] == "402::Unknown client"
+        assert now() == 1
+        assert peer.gone() == ["the server restarts"] * 2
+        assert [client.agent for client in peer.server.gone] == ["agent1", "agent2"]
+        assert not peer.server.clients
+
+    conversing(test)
+
+
+def test_a_client_notes_when_it_was_answered() -> None:
+    """Each handshake, confirmed subscription and successful connect, at the time of its answer."""
+
+    async def test(peer: Peer) -> None:
+        client = peer.client
+        assert (client.handshaken_at, client.subscribed_at, client.connected_at) == (at(0), at(0), at(0))
+        await asyncio.sleep(5)
+        await peer.say("/meta/subscribe", subscription="/x")
+        await peer.say("/meta/subscribe", subscription="x")
+        await peer.connect(1)
+        assert (client.handshaken_at, client.subscribed_at, client.connected_at) == (at(0), at(5), at(35))
+        await asyncio.sleep(1)
+        await peer.say("/meta/subscribe", subscription="x")
+        await peer.say("/meta/unsubscribe", subscription="/x")
+        assert (client.subscribed_at, client.connected_at) == (at(5), at(35))
+        assert client.gone_at is None
+
+    conversing(test)
+
+
+def test_a_connect_that_gets_no_answer_is_not_noted() -> None:
+    """One that hangs up, one that is superseded, and one of a client that is forgotten meanwhile."""
+
+    async def test(peer: Peer) -> None:
+        client = peer.client
+        hanging = asyncio.create_task(peer.connect(1))
+        await asyncio.sleep(3)
+        hanging.cancel()
+        superseded = asyncio.create_task(peer.connect(1))
+        await asyncio.sleep(3)
+        forgotten = asyncio.create_task(peer.connect(1))
+        with pytest.raises(Superseded):
+            await superseded
+        await asyncio.sleep(3)
+        peer.server.forget(peer.id)
+        assert (await forgotten)[0]["successful"] is False
+        assert client.connected_at == at(0)
+
+    conversing(test)
+
+
+def test_a_client_that_is_gone_can_be_looked_up() -> None:
+    """When it was last answered, and when it was forgotten; the oldest goes when there are too many."""
+
+    async def test(peer: Peer) -> None:
+        await peer.connect(1)
+        await asyncio.sleep(20)
+        (client,) = peer.server.gone
+        assert client.id == peer.id
+        assert (client.connected_at, client.gone_at) == (at(30), at(40))
+        for _ in range(3):
+            await peer.begin()
+            await peer.say("/meta/disconnect")
+        assert [each.gone_at for each in peer.server.gone] == [at(50), at(50)]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(bayeux, "GONE_KEPT", 2)
+        conversing(test)
+
+
+def test_fault_402_forgets_the_client() -> None:
+    """Its connect is answered as an unknown client's, at once; other messages don't bring it about."""
+
+    async def test(peer: Peer) -> None:
+        peer.switch(**{"402": {"count": 1}})
+        assert (await peer.say("/meta/subscribe", subscription="/x"))[0]["successful"] is True
+        (reply,) = await peer.connect(1)
+        assert reply["error"] == "402::Unknown client"
+        assert reply["advice"]["reconnect"] == "handshake"
+        assert now() == 0
+        assert peer.gone() == ["a fault"]
+        assert peer.struck() == [("agent1", "402")]
+
+    conversing(test)
+
+
+def test_fault_402_does_not_strike_whom_nobody_knows() -> None:
+    """A client that is gone already costs it no strike."""
+
+    async def test(peer: Peer) -> None:
+        await peer.say("/meta/disconnect")
+        peer.switch(**{"402": {"count": 1}})
+        await peer.connect(1)
+        assert not peer.struck()
+
+    conversing(test)
+
+
+def test_fault_refuse_subscription() -> None:
+    """The reply is unsuccessful, what was subscribed to before stays, and the next one is confirmed."""
+
+    async def test(peer: Peer) -> None:
+        peer.switch(**{"refuse-subscription": {"count": 1}})
+        await asyncio.sleep(1)
+        assert await peer.say("/meta/subscribe", subscription="/x") == [
+            {
+                "channel": "/meta/subscribe",
+                "id": "1",
+                "successful": False,
+                "error": "403::subscribe_denied",
+                "subscription": "/x",
+            }
+        ]
+        assert peer.client.subscriptions == {"/v2/me/*"}
+        assert peer.client.subscribed_at == at(0)
+        assert (await peer.say("/meta/subscribe", subscription="/x"))[0]["successful"] is True
+        assert peer.struck() == [("agent1", "refuse-subscription")]
+
+    conversing(test)
+
+
+def test_fault_unsubscribe_leaves_a_client_connected_and_silent() -> None:
+    """Connects go on succeeding, what waited still comes, and nothing new does until the client subscribes anew."""
+
+    async def test(peer: Peer) -> None:
+        peer.publish(1)
+        peer.switch(unsubscribe={"count": 1})
+        assert numbers(await peer.connect(1)) == [1]
+        peer.publish(2)
+        (reply,) = await peer.connect(2)
+        assert reply["successful"] is True
+        assert peer.client.connected_at == at(30)
+        assert not peer.gone()
+        assert peer.struck() == [("agent1", "unsubscribe")]
+        await peer.say("/meta/subscribe", subscription="/v2/me/*")
+        peer.publish(3)
+        assert numbers(await peer.connect(3)) == [3]
+
+    conversing(test)
+
+
+def test_fault_unsubscribe_does_not_strike_who_has_no_subscription() -> None:
+    """A first connect before any of them costs it no strike."""
+
+    async def test(peer: Peer) -> None:
+        await peer.say("/meta/unsubscribe", subscription="/v2/me/*")
+        peer.switch(unsubscribe={"count": 1})
+        await peer.connect(1)
+        assert not peer.struck()
 
     conversing(test)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from fbsessiond.simulator.bayeux_client import Client, Sent
-from fbsessiond.testing import run_virtual
+from fbsessiond.testing import EPOCH, run_virtual
 
 CHANNEL = "/v2/me/facebooksession"
 
@@ -15,7 +15,7 @@ def in_loop(test: Callable[[Client], None], *, acknowledges: bool = True) -> Non
     """Run a test with a client, whose event belongs to a loop."""
 
     async def scenario() -> None:
-        test(Client("c1", "agent1", acknowledges=acknowledges))
+        test(Client("c1", "agent1", EPOCH, acknowledges=acknowledges))
 
     run_virtual(scenario())
 
@@ -92,11 +92,25 @@ def test_what_is_taken_is_gone() -> None:
     in_loop(test, acknowledges=False)
 
 
+def test_a_client_knows_what_became_of_it() -> None:
+    """It was handshaken, nothing else happened yet, and it is gone as soon as there is a time for that."""
+
+    def test(client: Client) -> None:
+        assert client.handshaken_at == EPOCH
+        assert client.subscribed_at is None
+        assert client.connected_at is None
+        assert not client.is_gone
+        client.gone_at = EPOCH
+        assert client.is_gone
+
+    in_loop(test)
+
+
 def test_a_client_is_kept_while_it_connects() -> None:
     """Its timer is stopped, if one runs."""
 
     async def scenario() -> None:
-        client = Client("c1", "agent1", acknowledges=True)
+        client = Client("c1", "agent1", EPOCH, acknowledges=True)
         client.keep()
         client.expiry = asyncio.get_running_loop().call_later(1, client.subscriptions.clear)
         client.keep()

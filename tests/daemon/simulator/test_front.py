@@ -2,71 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeAlias
 
 import pytest
 
-from fbsessiond.chance import SeededChance
-from fbsessiond.gws.access import Basic
-from fbsessiond.simulator.front import Front, Request, Response
-from fbsessiond.simulator.scenario import Scenario
-from fbsessiond.simulator.simulator import Simulator
-from fbsessiond.testing import VirtualClock, run_virtual
-from simulator_parts import ADA
+from fbsessiond.simulator.happening import What
+from simulator_parts import NOTIFICATIONS, SESSIONS, Caller, calling
 
-NOTIFICATIONS = "/api/v2/notifications"
-SESSIONS = "/api/v2/me/facebooksessions"
-BASIC = Basic("agent1", "simulated").authorization()
 DENIED = (403, {"statusCode": 20, "statusMessage": "Access denied"})
-
-Test: TypeAlias = Callable[["Caller"], Coroutine[Any, Any, None]]
-
-
-class Caller:
-    """Somebody who calls a simulator as agent1, with credentials and without a cookie unless told otherwise."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        self.simulator = Simulator(scenario, clock=VirtualClock(), chance=SeededChance(1))
-        self.platform = self.simulator.platform
-        self.front: Front = self.simulator.front
-        self.headers = {"authorization": BASIC}
-        self.cookies: dict[str, str] = {}
-
-    async def send(self, method: str, path: str, body: object = None, **query: str) -> Response:
-        """Send a request that is answered."""
-        response = await self.maybe(method, path, body, **query)
-        assert response is not None
-        return response
-
-    async def maybe(self, method: str, path: str, body: object = None, **query: str) -> Response | None:
-        """Send a request."""
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self.front.answer(Request(method, path, query, self.headers, self.cookies, raw))
-
-    async def ask(self, method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
-        """Send a request, and return HTTP status and JSON of the answer."""
-        response = await self.send(method, path, body, **query)
-        return response.status, json.loads(response.body)
-
-    async def operate(self, session: str, operation: str, **more: Any) -> tuple[int, Any]:
-        """Ask for an operation."""
-        return await self.ask("POST", f"{SESSIONS}/{session}", {"operationName": operation, **more})
-
-    def invited(self, agent: str = "agent1") -> str:
-        """Return the id of a session that an agent is invited to."""
-        session = self.platform.arrive(ADA)
-        self.platform.invite(agent, session)
-        return session
-
-
-def calling(test: Test, **scenario: Any) -> None:
-    """Run a test on virtual time."""
-
-    async def run() -> None:
-        await test(Caller(Scenario.model_validate({"agents": {"count": 2}, **scenario})))
-
-    run_virtual(run())
 
 
 @pytest.mark.parametrize("path", ["/api/v2/me", SESSIONS, NOTIFICATIONS, "/anything"])
@@ -298,17 +240,69 @@ def test_fault_drop_request_cuts_before_the_effect() -> None:
     calling(test, faults={"drop-request": {"count": 1}})
 
 
-def test_fault_402_forgets_the_client() -> None:
-    """Its connect is answered as an unknown client's; other messages don't bring it about."""
+def test_fault_cut_comes_after_the_effect() -> None:
+    """What was asked for happens, and its whole answer is marked to be cut."""
 
     async def test(caller: Caller) -> None:
-        _, (reply,) = await caller.ask("POST", NOTIFICATIONS, [{"channel": "/meta/handshake"}])
-        connect = [{"channel": "/meta/connect", "clientId": reply["clientId"]}]
-        _, (answer,) = await caller.ask("POST", NOTIFICATIONS, connect)
-        assert answer["error"] == "402::Unknown client"
-        assert answer["advice"]["reconnect"] == "handshake"
+        session = caller.invited()
+        response = await caller.send("POST", f"{SESSIONS}/{session}", {"operationName": "Reject"})
+        assert (response.cut, response.status, response.body) == (True, 200, b'{"statusCode":0}')
+        assert "Set-Cookie" in response.headers
+        assert not (await caller.send("GET", SESSIONS)).cut
+        await asyncio.sleep(1)
+        assert caller.platform.count(session, "Reject") == 1
 
-    calling(test, faults={"402": {"count": 1}})
+    calling(test, faults={"cut": {"on": ["operations"]}})
+
+
+def test_fault_hang_never_answers() -> None:
+    """Nothing happens, however long the client waits; when it hangs up that is the end of it."""
+
+    async def test(caller: Caller) -> None:
+        session = caller.invited()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(86_400):
+                await caller.maybe("POST", f"{SESSIONS}/{session}", {"operationName": "Reject"})
+        assert caller.platform.count(session, "Reject") == 0
+        assert (await caller.send("GET", SESSIONS)).status == 200
+
+    calling(test, faults={"hang": {"on": ["operations"]}})
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "body"), [("401", 401, b""), ("forbidden", 403, b"Forbidden")], ids=["401", "forbidden"]
+)
+def test_faults_401_and_forbidden_change_nothing(fault: str, status: int, body: bytes) -> None:
+    """Neither is JSON, and no HTTP session begins."""
+
+    async def test(caller: Caller) -> None:
+        session = caller.invited()
+        response = await caller.send("POST", f"{SESSIONS}/{session}", {"operationName": "Reject"})
+        assert (response.status, response.body, response.content_type) == (status, body, "text/plain")
+        assert not response.headers
+        assert (await caller.send("GET", SESSIONS)).status == 200
+        await asyncio.sleep(1)
+        assert caller.platform.count(session, "Reject") == 0
+
+    calling(test, faults={fault: {"on": ["operations"]}})
+
+
+def test_fault_no_list_leaves_the_sessions_out() -> None:
+    """With fields or without, all that comes is statusCode 0; a session alone is there, and so is the next list."""
+
+    async def test(caller: Caller) -> None:
+        session = caller.invited()
+        assert await caller.ask("GET", SESSIONS, fields="*") == (200, {"statusCode": 0})
+        assert await caller.ask("GET", SESSIONS) == (200, {"statusCode": 0})
+        assert (await caller.ask("GET", f"{SESSIONS}/{session}"))[1]["facebooksession"]["id"] == session
+        assert [each["id"] for each in (await caller.ask("GET", SESSIONS, fields="*"))[1]["facebooksessions"]] == [
+            session
+        ]
+        assert [(each.agent, each.details) for each in caller.happenings if each.what is What.FAULT] == [
+            ("agent1", {"kind": "no-list"})
+        ] * 2
+
+    calling(test, faults={"no-list": {"count": 2}})
 
 
 def test_fault_403_ends_the_http_session() -> None:
@@ -351,52 +345,12 @@ def test_fault_slow_delays_the_answer() -> None:
 
 
 def test_faults_strike_only_where_they_are_on() -> None:
-    """CometD, reads and operations are told apart."""
+    """CometD, reads and operations are told apart; the simulator's own addresses are never struck."""
 
     async def test(caller: Caller) -> None:
         assert await caller.maybe("POST", NOTIFICATIONS, [{"channel": "/meta/handshake"}]) is None
         assert await caller.maybe("GET", "/api/v2/me") is not None
         assert await caller.maybe("POST", f"{SESSIONS}/x", {}) is not None
+        assert await caller.maybe("GET", "/simulator/state") is not None
 
     calling(test, faults={"drop": {"on": ["notifications"]}})
-
-
-def test_faults_can_be_switched_while_it_runs() -> None:
-    """Without signing in; the answer is what is on."""
-
-    async def test(caller: Caller) -> None:
-        caller.headers = {}
-        status, body = await caller.ask("POST", "/simulator/faults", {"drop": {"probability": 0.5}, "slow": None})
-        assert (status, body) == (200, {"on": {"drop": {"probability": 0.5, "left": None}}, "struck": {}})
-        status, body = await caller.ask("POST", "/simulator/faults", {"drp": {}})
-        assert status == 400
-        assert "did you mean 'drop'?" in body["problems"][0]
-        assert (await caller.ask("POST", "/simulator/faults", b"{"))[0] == 400
-        assert (await caller.ask("GET", "/simulator/other"))[0] == 404
-
-    calling(test)
-
-
-def test_state() -> None:
-    """Sessions by agent, effects with how often, clients, and what they acknowledged."""
-
-    async def test(caller: Caller) -> None:
-        session = caller.invited()
-        _, (reply,) = await caller.ask("POST", NOTIFICATIONS, [{"channel": "/meta/handshake", "ext": {"ack": True}}])
-        about = {"clientId": reply["clientId"], "ext": {"ack": 1}}
-        await caller.send("POST", NOTIFICATIONS, [{"channel": "/meta/subscribe", "subscription": "/**", **about}])
-        await caller.operate(session, "Accept", nickname="First")
-        await asyncio.sleep(1)
-        for _ in range(2):
-            await caller.send("POST", NOTIFICATIONS, [{"channel": "/meta/connect", **about}])
-        _, state = await caller.ask("GET", "/simulator/state")
-        assert state["sessions"] == {"agent1": {session: "Chatting"}, "agent2": {}}
-        accepted = {"agent": "agent1", "session": session, "operation": "Accept", "by": "http", "times": 1}
-        assert state["effects"] == [accepted]
-        assert state["clients"] == [{"agent": "agent1", "client": reply["clientId"], "queued": 0, "channels": ["/**"]}]
-        assert state["published"] == 3
-        assert [each["number"] for each in state["acknowledged"]] == [1, 2, 3]
-        assert state["acknowledged"][0]["data"]["facebooksession"]["id"] == session
-        assert state["faults"] == {"on": {}, "struck": {}}
-
-    calling(test)

@@ -88,6 +88,17 @@ def test_an_ended_session_is_unknown() -> None:
     assert all_.find(session.id, None) is None
 
 
+def test_all_sessions_can_end_at_once() -> None:
+    """No cookie is worth anything then, and credentials begin another session."""
+    all_ = sessions()
+    begun = [all_.find(None, basic(agent)) for agent in ("agent1", "agent2")]
+    all_.end_all()
+    assert [all_.find(session and session.id, None) for session in begun] == [None, None]
+    session = all_.find(None, basic("agent1"))
+    assert session is not None
+    assert session not in begun
+
+
 def test_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The longest unused goes."""
     monkeypatch.setattr(http_sessions, "KEPT_SESSIONS", 2)

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -17,11 +18,13 @@ from fbsessiond.errors import RefusedError
 from fbsessiond.gws.access import Access, Basic, Bearer, Credentials
 from fbsessiond.message import Message
 from fbsessiond.notification import MessagesNotification, SessionNotification, read
-from fbsessiond.simulator.front import Request
+from fbsessiond.simulator.exchange import Request
+from fbsessiond.simulator.happening import What
 from fbsessiond.simulator.http_sessions import token_of
 from fbsessiond.simulator.scenario import Scenario
 from fbsessiond.simulator.simulator import Simulator, simulating
-from fbsessiond.testing import VirtualClock
+from fbsessiond.testing import EPOCH, VirtualClock
+from simulator_parts import NOTIFICATIONS, SESSIONS, Caller, calling
 
 BUSY: dict[str, Any] = {
     "duration": "40s",
@@ -126,6 +129,7 @@ def test_sessions_live_as_the_daemon_sees_them() -> None:
     "faults",
     [
         {"drop": {"probability": 0.3}},
+        {"cut": {"probability": 0.3}},
         {"drop-request": {"probability": 0.3}},
         {"slow": {"probability": 0.3}},
         {"5xx": {"probability": 0.3}},
@@ -163,6 +167,48 @@ def test_the_daemon_recovers_from_a_lost_session(fault: str) -> None:
             await asyncio.sleep(60)
             shaken = [event for event in watching.events if isinstance(event, Handshaken)]
             assert len(shaken) == 2
+            session = simulator.platform.arrive()
+            simulator.back_end.tell(simulator.platform.invite("agent1", session))
+            await asyncio.sleep(1)
+            assert states(watching.messages) == {session: ["Invited"]}
+
+    run_with_sockets(scenario())
+
+
+def test_a_restart_is_told_and_forgets_who_was_connected() -> None:
+    """CometD's clients and HTTP sessions are gone, a connect that is held learns of it, and the chats go on."""
+
+    async def test(caller: Caller) -> None:
+        session = caller.invited()
+        response = await caller.send("POST", NOTIFICATIONS, [{"channel": "/meta/handshake"}])
+        client = json.loads(response.body)[0]["clientId"]
+        caller.headers, caller.cookies = {}, {"JSESSIONID": response.headers["Set-Cookie"][11:43]}
+        connect = [{"channel": "/meta/connect", "clientId": client}]
+        await caller.send("POST", NOTIFICATIONS, connect)
+        held = asyncio.create_task(caller.ask("POST", NOTIFICATIONS, connect))
+        await asyncio.sleep(5)
+        caller.simulator.restart()
+        assert (await held)[1][0]["error"] == "402::Unknown client"
+        assert asyncio.get_running_loop().time() == 5
+        assert (await caller.send("GET", SESSIONS)).status == 403
+        assert [(each.what, each.details) for each in caller.happenings[-2:]] == [
+            (What.FAULT, {"kind": "restart"}),
+            (What.GONE, {"because": "the server restarts"}),
+        ]
+        assert [each.connected_at for each in caller.simulator.bayeux.gone] == [EPOCH]
+        assert caller.platform.state("agent1", session) == "Invited"
+
+    calling(test)
+
+
+def test_the_daemon_recovers_from_a_restart() -> None:
+    """It signs in and shakes hands anew, and hears what comes then."""
+
+    async def scenario() -> None:
+        async with daemon(customers={"per_minute": 0}, gws={"csrf": True}) as (simulator, watching, _):
+            simulator.restart()
+            await asyncio.sleep(60)
+            assert len([event for event in watching.events if isinstance(event, Handshaken)]) == 2
             session = simulator.platform.arrive()
             simulator.back_end.tell(simulator.platform.invite("agent1", session))
             await asyncio.sleep(1)

@@ -8,38 +8,26 @@ less than about 0.3 ms that is faster than any hand-over to another thread.
 import asyncio
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from fbsessiond.errors import JournalError
 from fbsessiond.follow_up import Progress
-from fbsessiond.journal.documents import own_part
-from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Reader
+from fbsessiond.gap import Watched
+from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Reader, gaps_of
 from fbsessiond.journal.records import DeliveryState, Draft, FollowUpLease, Lease, Misfit, Quarantined, Settlement
-from fbsessiond.journal.sqlite import follow_ups
-from fbsessiond.journal.sqlite.file import MEMORY, Lock, open_to_write, read_queries
+from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine
+from fbsessiond.journal.sqlite.file import MEMORY, Lock, fact, open_to_write
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from fbsessiond.journal.sqlite.retention import forget, give_back
-from fbsessiond.journal.sqlite.rows import (
-    entry_row,
-    from_microseconds,
-    quarantine_row,
-    to_entry,
-    to_microseconds,
-    to_quarantined,
-)
+from fbsessiond.journal.sqlite.rows import from_microseconds, to_microseconds
 from fbsessiond.message import Batch
 from fbsessiond.notification import Document
-from fbsessiond.transition import state_of
 
 T = TypeVar("T")
-
-_SQL = read_queries()
 
 
 class SqliteJournal(Journal):
@@ -65,9 +53,10 @@ class SqliteJournal(Journal):
 
     def _begin(self, now: datetime) -> None:
         try:
-            self.identity: str = self.connection.execute(_SQL["fact"], ("identity",)).fetchone()[0].decode()
-            self._last_seq, self._last_quarantined = self.connection.execute(_SQL["last_numbers"]).fetchone()
-            self.connection.execute(_SQL["end_leases"], (to_microseconds(now),))
+            self.identity: str = fact(self.connection, "identity").decode()
+            self._last_seq = entries.last_seq(self.connection)
+            self._last_quarantined = quarantine.last_seq(self.connection)
+            deliveries.end_leases(self.connection, to_microseconds(now))
             follow_ups.end_leases(self.connection, to_microseconds(now))
         except sqlite3.Error as error:
             raise JournalError(f"{self._path}: can't open the journal: {error}") from error
@@ -78,7 +67,28 @@ class SqliteJournal(Journal):
 
     async def known(self, agent: str, session: str) -> Document | None:
         """Read a session's last entry, one step by its key."""
-        return self._guarded(lambda: self._known(agent, session))
+        return self._guarded(lambda: entries.known(self.connection, agent, session))
+
+    async def open_sessions(self, agent: str) -> Mapping[str, str]:
+        """Read sessions by their index."""
+        return self._guarded(lambda: entries.open_sessions(self.connection, agent))
+
+    async def watch(self, agent: str, now: datetime) -> Watched:
+        """Mark the agent's chain as broken by a start."""
+        await self._submit(lambda: gaps.watch(self.connection, agent, to_microseconds(now)))
+        return await self.watched(agent)
+
+    async def watched(self, agent: str) -> Watched:
+        """Read the agent's row, and its gaps that aren't closed."""
+        return self._guarded(lambda: gaps.watched(self.connection, agent)[0])
+
+    async def doubt(self, agent: str) -> None:
+        """Void the chain in one transaction."""
+        await self._submit(lambda: gaps.doubt(self.connection, agent))
+
+    async def agree(self, agent: str, at: datetime) -> None:
+        """Close gaps in one transaction."""
+        await self._submit(lambda: gaps.agree(self.connection, agent, to_microseconds(at)))
 
     async def lease(self, handler: str, most: int, now: datetime, until: datetime) -> Sequence[Lease]:
         """Postpone due dates, in the transaction that finds them."""
@@ -86,7 +96,7 @@ class SqliteJournal(Journal):
 
     async def settle(self, settlements: Sequence[Settlement], now: datetime) -> None:
         """Write outcomes in one transaction."""
-        await self._submit(lambda: self._settle(settlements, now))
+        await self._submit(lambda: self._settle(settlements, to_microseconds(now)))
 
     async def release(self, leases: Sequence[Lease], now: datetime) -> None:
         """Make leased deliveries due now."""
@@ -95,7 +105,7 @@ class SqliteJournal(Journal):
 
     async def next_due(self, handler: str) -> datetime | None:
         """Read the first due date, one step by its index."""
-        number = self._guarded(lambda: self.connection.execute(_SQL["next_due"], (handler,)).fetchone()[0])
+        number = self._guarded(lambda: deliveries.next_due(self.connection, handler))
         return None if number is None else from_microseconds(number)
 
     def wakes(self, handler: str) -> asyncio.Event:
@@ -122,11 +132,11 @@ class SqliteJournal(Journal):
 
     async def notifications(self, agent: str, session: str, after: int) -> Sequence[tuple[int, bytes]]:
         """Read a session's notifications, by their index."""
-        return self._guarded(lambda: follow_ups.notifications(self.connection, agent, session, after))
+        return self._guarded(lambda: entries.notifications(self.connection, agent, session, after))
 
     def last_place(self) -> int:
         """Return the last number that was given."""
-        return int(self._last_seq)
+        return self._last_seq
 
     @contextmanager
     def arrivals(self, agent: str, session: str) -> Generator[asyncio.Event, None, None]:
@@ -149,7 +159,7 @@ class SqliteJournal(Journal):
 
     async def take_retries(self) -> Sequence[Quarantined]:
         """Read what a person marked, in this process or another."""
-        return self._guarded(lambda: [to_quarantined(row) for row in self.connection.execute(_SQL["retries"])])
+        return self._guarded(lambda: quarantine.retries(self.connection))
 
     async def release_quarantined(self, quarantined: Quarantined, drafts: Sequence[Draft], error: str | None) -> None:
         """Write the entries, and that the message left the quarantine, in one transaction."""
@@ -158,10 +168,10 @@ class SqliteJournal(Journal):
 
         def work() -> None:
             if error is not None:
-                self.connection.execute(_SQL["keep_quarantined"], (error, quarantined.seq))
+                quarantine.keep(self.connection, quarantined.seq, error)
                 return
             self._append(batch, drafts, ())
-            self.connection.execute(_SQL["release_quarantined"], (quarantined.seq,))
+            quarantine.release(self.connection, quarantined.seq)
 
         await self._submit(work)
 
@@ -216,7 +226,7 @@ class SqliteJournal(Journal):
             raise self._failure
         try:
             return work()
-        except (sqlite3.Error, LookupError, ValueError) as error:  # the last two from a record that is damaged
+        except (sqlite3.Error, LookupError, ValueError, OverflowError) as error:  # all but the first: damage
             self._failure = self._failed(error)
             raise self._failure from error
 
@@ -231,63 +241,32 @@ class SqliteJournal(Journal):
         failure.__cause__ = error
         return failure
 
-    # What stands in the transactions, and what is read.
+    # What stands in the transactions, and what it wakes.
 
     def _append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
-        received_at = to_microseconds(batch.received_at)
         self._woken.update(wanted.handler for draft in drafts for wanted in draft.wanted)
         if self._arrivals:
             sessions = {draft.change.session for draft in drafts}
             self._arrived += [event for session in sessions for event in self._arrivals.get((batch.agent, session), ())]
-        first, self._last_seq = self._last_seq + 1, self._last_seq + len(drafts)
-        numbered = list(enumerate(drafts, first))
-        self.connection.executemany(
-            _SQL["append_entry"], [entry_row(seq, batch, received_at, draft) for seq, draft in numbered]
-        )
-        self.connection.executemany(
-            _SQL["keep_session"],
-            [
-                (batch.agent, draft.change.session, state_of(draft.change.document), received_at, seq)
-                for seq, draft in numbered
-                if draft.change.document is not None
-            ],
-        )
-        self.connection.executemany(
-            _SQL["append_delivery"],
-            [
-                {
-                    "handler": wanted.handler,
-                    "agent": batch.agent,
-                    "session": draft.change.session,
-                    "seq": seq,
-                    "due_at": to_microseconds(wanted.due_at),
-                }
-                for seq, draft in numbered
-                for wanted in draft.wanted
-            ],
-        )
-        first, self._last_quarantined = self._last_quarantined + 1, self._last_quarantined + len(misfits)
-        self.connection.executemany(
-            _SQL["append_quarantined"],
-            [quarantine_row(seq, batch, received_at, misfit) for seq, misfit in enumerate(misfits, first)],
-        )
-
-    def _known(self, agent: str, session: str) -> Document | None:
-        row = self.connection.execute(_SQL["known"], (agent, session)).fetchone()
-        if row is None:
-            return None
-        kept, document, notification = row
-        merged = kept if kept is not None else document
-        return msgspec.json.decode(merged) if merged is not None else own_part(notification, session)
+        entries.append(self.connection, batch, drafts, self._last_seq + 1)
+        deliveries.append(self.connection, batch.agent, drafts, self._last_seq + 1)
+        self._last_seq += len(drafts)
+        quarantine.append(self.connection, batch, misfits, self._last_quarantined + 1)
+        self._last_quarantined += len(misfits)
+        if batch.proof is not None and gaps.prove(self.connection, batch.agent, batch.proof):
+            self._woken.add(gaps_of(batch.agent))
 
     def _lease(self, handler: str, most: int, now: int, until: int) -> Sequence[Lease]:
-        leases: list[Lease] = []
-        for row in self.connection.execute(_SQL["find_due"], (handler, now, most)).fetchall():
-            self._last_lease += 1
-            attempts, wanted_at = row[:2]
-            leases.append(Lease(self._last_lease, handler, attempts, from_microseconds(wanted_at), to_entry(row[2:])))
-        self.connection.executemany(_SQL["lease"], [(until, lease.number, *_key(lease)) for lease in leases])
+        leases = deliveries.lease_due(self.connection, handler, most, now, until, self._last_lease + 1)
+        self._last_lease += len(leases)
         return leases
+
+    def _settle(self, settlements: Sequence[Settlement], now: int) -> None:
+        for settlement in settlements:
+            self._woken.add(settlement.lease.handler)
+            if deliveries.settle(self.connection, settlement, now) and settlement.follow_ups:
+                follow_ups.intend(self.connection, settlement.lease, settlement.follow_ups, now)
+                self._woken.add(FOLLOW_UPS)
 
     def _lease_follow_ups(self, most: int, now: int, until: int) -> Sequence[FollowUpLease]:
         leases = follow_ups.lease_due(self.connection, most, now, until, self._last_lease + 1)
@@ -301,28 +280,3 @@ class SqliteJournal(Journal):
     def _release_follow_ups(self, leases: Sequence[FollowUpLease], now: int) -> None:
         follow_ups.release(self.connection, leases, now)
         self._woken.add(FOLLOW_UPS)
-
-    def _settle(self, settlements: Sequence[Settlement], now: datetime) -> None:
-        self._woken.update(settlement.lease.handler for settlement in settlements)
-        for settlement in settlements:
-            if settlement.state is DeliveryState.DUE:
-                due_at = to_microseconds(settlement.due_at or now)
-                parameters = (due_at, settlement.attempts, settlement.because, *_key(settlement.lease))
-                self.connection.execute(_SQL["postpone"], (*parameters, settlement.lease.number))
-            elif self.connection.execute(
-                _SQL["remove_pending"], (*_key(settlement.lease), settlement.lease.number)
-            ).rowcount:
-                self._end(settlement, to_microseconds(now))
-                if settlement.follow_ups:
-                    follow_ups.intend(self.connection, settlement.lease, settlement.follow_ups, to_microseconds(now))
-                    self._woken.add(FOLLOW_UPS)
-
-    def _end(self, settlement: Settlement, now: int) -> None:
-        handler, agent, session, seq = _key(settlement.lease)
-        outcome = (settlement.state.value, settlement.attempts, settlement.because, now)
-        self.connection.execute(_SQL["append_settled"], (seq, handler, agent, session, *outcome))
-        self.connection.execute(_SQL["promote"], {"handler": handler, "agent": agent, "session": session})
-
-
-def _key(lease: Lease) -> tuple[str, str, str | None, int]:
-    return lease.handler, lease.entry.agent, lease.entry.session, lease.entry.seq

@@ -23,13 +23,19 @@ MEMORY: Final = Path(":memory:")
 _HERE = files("fbsessiond.journal.sqlite")
 
 
-def read_queries(name: str = "queries.sql") -> dict[str, str]:
+def read_queries(name: str) -> dict[str, str]:
     """Return the queries of a file by name: each stands under a comment `-- name: what it does`."""
     queries: dict[str, str] = {}
     for part in _HERE.joinpath(name).read_text().split("-- ")[1:]:
         title, _, body = part.partition("\n")
         queries[title.partition(":")[0]] = body.strip().rstrip(";")
     return queries
+
+
+def fact(connection: sqlite3.Connection, name: str) -> bytes:
+    """Return what the journal keeps about itself: its `identity`, its `redaction_key`."""
+    value: bytes = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0]
+    return value
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:

@@ -80,11 +80,6 @@ def next_due(connection: sqlite3.Connection) -> int | None:
     return found
 
 
-def notifications(connection: sqlite3.Connection, agent: str, session: str, after: int) -> list[tuple[int, bytes]]:
-    """Return a session's notifications after a place, with their places."""
-    return connection.execute(_SQL["notifications"], (session, agent, after)).fetchall()
-
-
 def read(connection: sqlite3.Connection, *, seq: int | None, session: str | None) -> Iterator[FollowUpRecord]:
     """Yield follow-ups, all or those of an entry or a session."""
     yield from map(_to_record, connection.execute(_SQL["read"], {"seq": seq, "session": session}))

@@ -53,9 +53,6 @@ WHERE (seq, handler, step) IN (
 -- next_due: when the next one is due
 SELECT min(due_at) FROM follow_ups WHERE due_at IS NOT NULL;
 
--- notifications: of a session, after a place
-SELECT seq, notification FROM entries WHERE session = ? AND agent = ? AND seq > ? ORDER BY seq;
-
 -- read: for a person
 SELECT seq, handler, step, agent, session, operation, parameters, state, attempts, sent_at, after, reference_id, because,
     lease, at

@@ -6,30 +6,16 @@ from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fbsessiond.errors import JournalError
 from fbsessiond.finding import Finding
+from fbsessiond.gap import Gap, Watched
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import DeliveryRecord, Entry, FollowUpRecord, Quarantined, Statistics
-from fbsessiond.journal.sqlite import follow_ups
-from fbsessiond.journal.sqlite.file import open_to_read, read_queries
-from fbsessiond.journal.sqlite.rows import (
-    Row,
-    checksum,
-    from_microseconds,
-    quarantine_sum,
-    to_delivery,
-    to_entry,
-    to_microseconds,
-    to_quarantined,
-)
-from fbsessiond.transition import Kind
-
-_SQL = read_queries()
-_PROGRESS_EVERY = 1_000
-_LAST = 2**63 - 1
-_CHANGED = "its checksum doesn't fit: it was changed after it was written"
+from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine
+from fbsessiond.journal.sqlite.file import fact, open_to_read
+from fbsessiond.journal.sqlite.rows import from_microseconds, to_microseconds
 
 T = TypeVar("T")
 
@@ -45,17 +31,17 @@ class SqliteReader(Reader):
 
     def entries(self, *, session: str | None = None, agent: str | None = None, after_seq: int = 0) -> Iterator[Entry]:
         """Yield entries as they are read: however many there are, few are in memory."""
-        query = _SQL["read_entries"] if session is None else _SQL["read_session"]
-        yield from self._read(query, {"session": session, "agent": agent, "after_seq": after_seq}, to_entry)
+        yield from self._guarded(
+            lambda: entries.read(self._connection, session=session, agent=agent, after_seq=after_seq)
+        )
 
     def deliveries(self, *, seq: int | None = None) -> Iterator[DeliveryRecord]:
         """Yield settled and pending deliveries."""
-        first, last = (0, _LAST) if seq is None else (seq, seq)
-        yield from self._read(_SQL["read_deliveries"], {"first": first, "last": last}, to_delivery)
+        yield from self._guarded(lambda: deliveries.read(self._connection, seq=seq))
 
     def dead(self, *, seq: int | None = None, handler: str | None = None) -> Iterator[DeliveryRecord]:
         """Yield dead letters, by their index."""
-        yield from self._read(_SQL["read_dead"], {"seq": seq, "handler": handler}, to_delivery)
+        yield from self._guarded(lambda: deliveries.read_dead(self._connection, seq=seq, handler=handler))
 
     def follow_ups(self, *, seq: int | None = None, session: str | None = None) -> Iterator[FollowUpRecord]:
         """Yield follow-ups, all or those of an entry or a session."""
@@ -65,26 +51,36 @@ class SqliteReader(Reader):
         """Yield parked and failed follow-ups."""
         yield from self._guarded(lambda: follow_ups.read_stuck(self._connection, seq=seq))
 
+    def watched(self, *, agent: str | None = None) -> Iterator[Watched]:
+        """Yield the agents' rows."""
+        yield from self._guarded(lambda: iter(gaps.watched(self._connection, agent)))
+
+    def gaps(self, *, agent: str | None = None) -> Iterator[Gap]:
+        """Yield the ledger's rows."""
+        yield from self._guarded(lambda: gaps.read(self._connection, agent))
+
     def quarantined(self, *, seq: int | None = None) -> Iterator[Quarantined]:
         """Yield what is in the quarantine, what waits to be tried again included."""
-        yield from self._read(_SQL["read_quarantined"], {"seq": seq}, to_quarantined)
+        yield from self._guarded(lambda: quarantine.read(self._connection, seq=seq))
 
     def statistics(self) -> Statistics:
         """Count by full scans of small columns: seconds for millions of entries."""
-        entries, first, last, first_at, last_at = next(self._rows(_SQL["count_entries"]))
-        return Statistics(
-            entries=entries,
-            first_seq=first,
-            last_seq=last,
-            first_received_at=None if first_at is None else from_microseconds(first_at),
-            last_received_at=None if last_at is None else from_microseconds(last_at),
-            kinds=dict(self._rows(_SQL["count_kinds"])),
-            sessions=self._value(_SQL["count_sessions"]),
-            deliveries=dict(self._rows(_SQL["count_deliveries"])),
-            follow_ups=dict(self._guarded(lambda: follow_ups.count(self._connection))),
-            quarantined=self._value(_SQL["count_quarantined"]),
-            bytes=self._value("PRAGMA page_count") * self._value("PRAGMA page_size"),
-        )
+        with self._reading() as connection:
+            count, first, last, first_at, last_at = entries.count(connection)
+            pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+            return Statistics(
+                entries=count,
+                first_seq=first,
+                last_seq=last,
+                first_received_at=None if first_at is None else from_microseconds(first_at),
+                last_received_at=None if last_at is None else from_microseconds(last_at),
+                kinds=entries.count_kinds(connection),
+                sessions=entries.count_sessions(connection),
+                deliveries=deliveries.count(connection),
+                follow_ups=dict(follow_ups.count(connection)),
+                quarantined=quarantine.count(connection),
+                bytes=pages * size,
+            )
 
     def verify(self, progress: Callable[[int, int], None]) -> Iterator[Finding]:
         """Check SQLite's own structure, then each entry (checksum, number, predecessor), then the rest.
@@ -93,11 +89,8 @@ class SqliteReader(Reader):
         """
         self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         try:
-            for (text,) in self._rows("PRAGMA integrity_check"):
-                if text != "ok":
-                    yield Finding("the file", text)
-            yield from self._verify_entries(progress)
-            yield from self._verify_others()
+            for check in self._checks(progress):
+                yield from self._guarded(check)
         except JournalError as error:
             yield Finding("the file", str(error))
         finally:
@@ -105,24 +98,18 @@ class SqliteReader(Reader):
 
     def redaction_key(self) -> bytes:
         """Return the journal's own key, made with it."""
-        key: bytes = self._value(_SQL["fact"], ("redaction_key",))
-        return key
+        with self._reading() as connection:
+            return fact(connection, "redaction_key")
 
     def retry_dead(self, record: DeliveryRecord, now: datetime) -> bool:
         """Put a dead letter back before whatever waits, in one transaction."""
-        key = {"handler": record.handler, "agent": record.agent, "session": record.session}
         with self._changing() as connection:
-            if not connection.execute(_SQL["revive_dead"], (record.seq, record.handler)).rowcount:
-                return False
-            connection.execute(_SQL["step_back"], (*key.values(), record.seq))
-            connection.execute(_SQL["revive_delivery"], {**key, "seq": record.seq, "now": to_microseconds(now)})
-        return True
+            return deliveries.revive(connection, record, to_microseconds(now))
 
     def drop_dead(self, record: DeliveryRecord, reason: str, now: datetime) -> bool:
         """Mark a dead letter as withdrawn."""
-        parameters = (reason, to_microseconds(now), record.seq, record.handler)
         with self._changing() as connection:
-            return bool(connection.execute(_SQL["drop_dead"], parameters).rowcount)
+            return deliveries.drop(connection, record, reason, to_microseconds(now))
 
     def retry_follow_up(self, record: FollowUpRecord, now: datetime) -> bool:
         """Intend a parked or failed follow-up anew, in one transaction."""
@@ -137,29 +124,26 @@ class SqliteReader(Reader):
     def retry_quarantined(self, seq: int) -> bool:
         """Mark a quarantined message: whoever writes the journal reads it again."""
         with self._changing() as connection:
-            return bool(connection.execute(_SQL["retry_quarantined"], (seq,)).rowcount)
+            return quarantine.retry(connection, seq)
 
     def close(self) -> None:
         """Close the connection, where it is this reader's own."""
         if self._is_own:
             self._connection.close()
 
-    def _read(self, query: str, parameters: Any, to_record: Callable[[Row], T]) -> Iterator[T]:
-        return self._guarded(lambda: map(to_record, self._connection.execute(query, parameters)))
-
     def _guarded(self, read: Callable[[], Iterator[T]]) -> Iterator[T]:
-        try:
+        with self._reading():
             yield from read()
+
+    @contextmanager
+    def _reading(self) -> Generator[sqlite3.Connection, None, None]:
+        """Tell what can't be read as an error of the journal."""
+        try:
+            yield self._connection
         except (sqlite3.Error, ValueError, OverflowError) as error:
             raise JournalError(
                 f"{self._path}: can't read the journal: {error}; see `fbsessiond journal verify`"
             ) from error
-
-    def _rows(self, query: str, parameters: Any = ()) -> Iterator[Row]:
-        return self._read(query, parameters, tuple)
-
-    def _value(self, query: str, parameters: Any = ()) -> Any:
-        return next(self._rows(query, parameters))[0]
 
     @contextmanager
     def _changing(self) -> Generator[sqlite3.Connection, None, None]:
@@ -176,33 +160,16 @@ class SqliteReader(Reader):
                 connection.rollback()
                 raise JournalError(f"{self._path}: can't write the journal: {error}") from error
 
-    def _verify_entries(self, progress: Callable[[int, int], None]) -> Iterator[Finding]:
-        count = next(self._rows(_SQL["count_entries"]))[0]
-        first = expected = 0
-        states: dict[tuple[str, str], str | None] = {}
-        for done, row in enumerate(self._rows(_SQL["read_entries"], {"agent": None, "after_seq": 0})):
-            if done % _PROGRESS_EVERY == 0:
-                progress(done, count)
-            where, session = f"entry {row[0]}", (row[3], row[5])
-            first = first or row[0]
-            if row[0] != (expected or first):
-                yield Finding(where, f"follows entry {expected - 1}: entries between them are missing")
-            expected = row[0] + 1
-            if checksum(row[:-1]) != row[-1]:
-                yield Finding(where, _CHANGED)
-            elif row[6] == Kind.TRANSITION and (before := states.get(session, row[7] if first > 1 else None)) != row[7]:
-                yield Finding(where, f"session {row[5]} changes from {row[7]}, but was {before} before")
-            if row[6] == Kind.TRANSITION:
-                states[session] = row[8]
-        progress(count, count)
+    def _checks(self, progress: Callable[[int, int], None]) -> Iterator[Callable[[], Iterator[Finding]]]:
+        connection = self._connection
+        yield lambda: _structure(connection)
+        yield lambda: entries.check(connection, progress)
+        for part in (quarantine.check, entries.check_sessions, deliveries.check, follow_ups.check, gaps.check):
+            yield partial(part, connection)
 
-    def _verify_others(self) -> Iterator[Finding]:
-        for row in self._rows(_SQL["check_quarantine"]):
-            if checksum(quarantine_sum(row[:-1])) != row[-1]:
-                yield Finding(f"quarantine {row[0]}", _CHANGED)
-        for row in self._rows(_SQL["check_documents"]):
-            if checksum(row[:-1]) != row[-1]:
-                yield Finding(f"session {row[1]}", _CHANGED)
-        for name in ("check_pending", "check_sessions"):
-            yield from (Finding(where, what) for where, what in self._rows(_SQL[name]))
-        yield from self._guarded(lambda: follow_ups.check(self._connection))
+
+def _structure(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Yield what SQLite finds wrong with its file."""
+    for (text,) in connection.execute("PRAGMA integrity_check"):
+        if text != "ok":
+            yield Finding("the file", text)

@@ -7,14 +7,14 @@ from typing import Final
 import msgspec
 
 from fbsessiond.journal.documents import own_part
-from fbsessiond.journal.sqlite import follow_ups
+from fbsessiond.journal.sqlite import deliveries, follow_ups, gaps, quarantine
 from fbsessiond.journal.sqlite.file import read_queries
 from fbsessiond.journal.sqlite.rows import checksum, to_microseconds
 
 BITE_ENTRIES: Final = 200
 """How many entries, and messages of the quarantine, go at once. Measured: 2 ms, and 20 ms if they have 10 KB each."""
 
-_SQL = read_queries()
+_SQL = read_queries("retention.sql")
 _BITE_PAGES = 4 * BITE_ENTRIES
 _END_OF_TIME = 2**63 - 1
 
@@ -22,16 +22,17 @@ _END_OF_TIME = 2**63 - 1
 def forget(connection: sqlite3.Connection, before: datetime, most_bytes: int | None) -> int:
     """Forget a bite of the oldest entries in the transaction that is open, and return how many there were."""
     oldest = to_microseconds(before)
-    connection.execute(_SQL["forget_quarantined"], (oldest, BITE_ENTRIES))
+    quarantine.forget(connection, oldest, BITE_ENTRIES)
+    gaps.forget(connection, oldest)
     is_too_large = most_bytes is not None and _used_bytes(connection) > most_bytes
     parameters = {"before": _END_OF_TIME if is_too_large else oldest, "most": BITE_ENTRIES}
-    first, stays = connection.execute(_SQL["prune_range"], parameters).fetchone()
+    first, stays = connection.execute(_SQL["range"], parameters).fetchone()
     if first is None or stays <= first:
         return 0
     connection.execute(_SQL["forget_finished"], (first, stays))
     _keep_documents(connection, first, stays)
     connection.execute(_SQL["forget_entries"], (stays,))
-    connection.execute(_SQL["forget_settled"], (stays,))
+    deliveries.forget(connection, stays)
     follow_ups.forget(connection, stays)
     forgotten: int = stays - first
     return forgotten

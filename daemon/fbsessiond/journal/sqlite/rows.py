@@ -10,6 +10,8 @@ from fbsessiond.transition import Kind
 
 Row: TypeAlias = tuple[Any, ...]
 
+CHANGED = "its checksum doesn't fit: it was changed after it was written"
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

@@ -35,6 +35,30 @@ CREATE TABLE sessions (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_by_entry ON sessions (seq);
+CREATE INDEX sessions_open ON sessions (agent, session) WHERE state NOT IN ('Completed', 'Revoked', 'Vanished');
+
+-- What is proved of the time in which it was listened for each agent. Between two chains of proofs lies a gap.
+CREATE TABLE agents (
+    agent TEXT PRIMARY KEY,
+    observed_since INTEGER NOT NULL,
+    proven_until INTEGER NOT NULL,  -- the last proof
+    chain TEXT,                     -- which it belongs to
+    doubted TEXT,                   -- a chain whose proofs count for nothing
+    broken TEXT,                    -- why nothing is proved now: the cause of the gap that is open
+    compared_at INTEGER,            -- when the agent's sessions were last found as they are known here
+    position BLOB                   -- where the source can go on
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE gaps (
+    id INTEGER PRIMARY KEY,
+    agent TEXT NOT NULL,
+    begin_at INTEGER NOT NULL,
+    end_at INTEGER NOT NULL,
+    cause TEXT NOT NULL,
+    closed_by TEXT                  -- NULL: what was missed isn't known yet
+) STRICT;
+
+CREATE INDEX gaps_unclosed ON gaps (agent, id) WHERE closed_by IS NULL;
 
 -- The key's order makes the first delivery of a session and handler one step away.
 CREATE TABLE pending (

@@ -1,11 +1,13 @@
 """What the tests of SQLite's engine share."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fbsessiond.journal.sqlite.engine import SqliteJournal
+from fbsessiond.journal.sqlite.file import MEMORY, open_to_write
 from journal_parts import NOW
 
 
@@ -21,3 +23,11 @@ def journal(path: Path) -> Iterator[SqliteJournal]:
     journal = SqliteJournal(path, NOW)
     yield journal
     journal.close()
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    """Open a journal in memory below its engine: tables, and nobody who counts."""
+    connection = open_to_write(MEMORY)
+    yield connection
+    connection.close()

@@ -15,14 +15,16 @@ from daemon.journal.conformance import DurableConformance, JournalConformance
 from daemon.journal.suite.engine import Engine, verified
 from daemon.journal.suite.follow_up_model import DurableFollowUpHistories, FollowUpHistories
 from daemon.journal.suite.follow_ups import ask, comment, lease_follow_ups
+from daemon.journal.suite.gap_model import DurableGapHistories, GapHistories
 from daemon.journal.suite.model import DurableHistories, Histories
 from fbsessiond.errors import JournalError
+from fbsessiond.gap import Proof
 from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.journal.records import DeliveryState, Quarantined, Settlement
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY, Lock
 from fbsessiond.journal.sqlite.reader import SqliteReader
-from fbsessiond.message import Origin
+from fbsessiond.message import Batch, Origin
 from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, settle
 
 
@@ -112,6 +114,28 @@ class FollowUpHistoriesInFile(DurableFollowUpHistories):
         self.folder.cleanup()
 
 
+class GapHistoriesInMemory(GapHistories):
+    """Histories of the ledger of gaps in a journal in memory."""
+
+    def make_engine(self) -> Engine:
+        """Return journals in memory."""
+        return InMemory()
+
+
+class GapHistoriesInFile(DurableGapHistories):
+    """Histories of the ledger of gaps in a journal in a file."""
+
+    def make_engine(self) -> Engine:
+        """Return a journal in a new file."""
+        self.folder = tempfile.TemporaryDirectory()
+        return InFile(Path(self.folder.name))
+
+    def teardown(self) -> None:
+        """Close everything, and remove the file."""
+        super().teardown()
+        self.folder.cleanup()
+
+
 TestHistoriesInMemory = HistoriesInMemory.TestCase
 TestHistoriesInMemory.settings = settings(max_examples=30, stateful_step_count=30)
 TestHistoriesInFile = HistoriesInFile.TestCase
@@ -120,6 +144,10 @@ TestFollowUpHistoriesInMemory = FollowUpHistoriesInMemory.TestCase
 TestFollowUpHistoriesInMemory.settings = settings(max_examples=40, stateful_step_count=40)
 TestFollowUpHistoriesInFile = FollowUpHistoriesInFile.TestCase
 TestFollowUpHistoriesInFile.settings = settings(max_examples=15, stateful_step_count=40)
+TestGapHistoriesInMemory = GapHistoriesInMemory.TestCase
+TestGapHistoriesInMemory.settings = settings(max_examples=80, stateful_step_count=40)
+TestGapHistoriesInFile = GapHistoriesInFile.TestCase
+TestGapHistoriesInFile.settings = settings(max_examples=15, stateful_step_count=40)
 
 
 def counts(connection: sqlite3.Connection) -> tuple[int, ...]:
@@ -146,6 +174,20 @@ async def test_one_commit(journal: SqliteJournal, path: Path) -> None:
     assert counts(another) == (2, 2, 2, 0, 1)
     assert journal.connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert journal.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    another.close()
+
+
+async def test_proof_in_the_commit(journal: SqliteJournal, path: Path) -> None:
+    """What a batch proves is written in its commit: not before its entries are on disk."""
+    await journal.watch("agent1", NOW)
+    another = sqlite3.connect(path)
+    seen: set[tuple[int, ...]] = set()
+    query = "SELECT (SELECT count(*) FROM entries), (SELECT count(*) FROM gaps), (SELECT count(chain) FROM agents)"
+    journal.connection.set_trace_callback(lambda _statement: seen.add(another.execute(query).fetchone()))
+    one = draft("S1")
+    await journal.append(Batch("agent1", Origin.LIVE, NOW, (one.message,), Proof("A", NOW, after(1))), [one], ())
+    assert seen == {(0, 0, 0)}
+    assert another.execute(query).fetchone() == (1, 1, 1)
     another.close()
 
 
@@ -217,6 +259,11 @@ async def test_since(journal: SqliteJournal) -> None:
 CALLS: list[Callable[[Journal], Coroutine[Any, Any, object]]] = [
     lambda journal: append(journal, draft("S1")),
     lambda journal: journal.known("agent1", "S1"),
+    lambda journal: journal.open_sessions("agent1"),
+    lambda journal: journal.watch("agent1", NOW),
+    lambda journal: journal.watched("agent1"),
+    lambda journal: journal.doubt("agent1"),
+    lambda journal: journal.agree("agent1", NOW),
     lease,
     settle,
     lambda journal: journal.release([], NOW),
@@ -318,6 +365,15 @@ async def test_damaged_session(journal: SqliteJournal, notification: bytes) -> N
     journal.connection.execute("UPDATE entries SET notification = ?", (notification,))
     with pytest.raises(JournalError, match=r"journal\.db: the journal failed: .* journal verify"):
         await journal.known("agent1", "S1")
+
+
+@pytest.mark.parametrize("damage", ["broken = 'sleepy'", "proven_until = 4611686018427387904"])
+async def test_damaged_ledger(journal: SqliteJournal, damage: str) -> None:
+    """An agent's row that can't be is a failure of the journal, not a bug; the text says how to find out more."""
+    await journal.watch("agent1", NOW)
+    journal.connection.execute(f"UPDATE agents SET {damage}")  # noqa: S608  the test's own
+    with pytest.raises(JournalError, match=r"journal\.db: the journal failed: .* journal verify"):
+        await journal.watched("agent1")
 
 
 async def test_reader(journal: SqliteJournal) -> None:

@@ -174,7 +174,6 @@ HOT = [
     "step_back",
     "promote",
     "next_due",
-    "notifications",
     "revive",
     "revive_rest",
     "drop",

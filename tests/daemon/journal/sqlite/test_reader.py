@@ -8,10 +8,26 @@ import pytest
 from daemon.journal.suite.engine import verified
 from daemon.journal.suite.follow_ups import PARKED, ask, comment, end, ids, lease_follow_ups
 from fbsessiond.errors import JournalError
+from fbsessiond.gap import GapCause
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.journal.sqlite.reader import SqliteReader
-from journal_parts import CHANNEL, NOW, after, append, draft, kill, lease, misfit, other, settle
+from journal_parts import (
+    CHANNEL,
+    NOW,
+    after,
+    append,
+    break_chain,
+    draft,
+    gap,
+    kill,
+    lease,
+    misfit,
+    other,
+    prove,
+    settle,
+    watched,
+)
 
 
 @pytest.fixture
@@ -239,6 +255,8 @@ READING: list[Callable[[SqliteReader], object]] = [
     lambda reader: list(reader.quarantined()),
     lambda reader: list(reader.follow_ups()),
     lambda reader: list(reader.stuck_follow_ups()),
+    lambda reader: list(reader.watched()),
+    lambda reader: list(reader.gaps()),
     lambda reader: reader.statistics(),
     lambda reader: reader.redaction_key(),
 ]
@@ -247,7 +265,7 @@ READING: list[Callable[[SqliteReader], object]] = [
 @pytest.mark.parametrize("reading", READING)
 def test_unreadable(reader: SqliteReader, path: Path, reading: Callable[[SqliteReader], object]) -> None:
     """What can't be read is an error of the journal that says where, and how to find out more."""
-    tables = ["entries", "settled", "pending", "quarantine", "facts", "follow_ups"]
+    tables = ["entries", "settled", "pending", "quarantine", "facts", "follow_ups", "agents", "gaps"]
     change(path, "".join(f"DROP TABLE {table};" for table in tables))
     with pytest.raises(JournalError, match=r"journal\.db: can't read the journal: no such table.* journal verify"):
         reading(reader)
@@ -261,6 +279,23 @@ def test_unreadable_follow_ups(reader: SqliteReader, path: Path) -> None:
     assert found(reader) == [
         f"the file: {path}: can't read the journal: no such table: follow_ups; see `fbsessiond journal verify`"
     ]
+
+
+async def test_ledger(path: Path) -> None:
+    """What is proved of each agent's time, and the gaps in it, are shown beside the daemon."""
+    journal = SqliteJournal(path, NOW)
+    reader = SqliteReader(path)
+    for agent in ("agent2", "agent1"):
+        await journal.watch(agent, NOW)
+        await prove(journal, "A", 2, 10, agent=agent)
+    await break_chain(journal)
+    start = gap(0, 2, GapCause.START)
+    assert list(reader.gaps()) == [start, gap(0, 2, GapCause.START, agent="agent2")]
+    assert list(reader.gaps(agent="agent1")) == [start]
+    assert [one.agent for one in reader.watched()] == ["agent1", "agent2"]
+    assert list(reader.watched(agent="agent1")) == [watched(10, start, broken=GapCause.NETWORK)]
+    reader.close()
+    journal.close()
 
 
 async def test_follow_ups(path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from daemon.journal.suite.engine import Part, prune, verified
 from fbsessiond.journal.interface import Journal, Reader
-from fbsessiond.session import TERMINAL_STATES
+from fbsessiond.session import TERMINAL_STATES, VANISHED
 from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, repeat, seqs, settle
 
 
@@ -107,9 +107,9 @@ class Forgetting(Part):
         assert await journal.known("agent1", "S1") == {"id": "S1", "state": "Chatting"}
         assert verified(reader) == []
 
-    @pytest.mark.parametrize("state", sorted(TERMINAL_STATES))
+    @pytest.mark.parametrize("state", [*sorted(TERMINAL_STATES), VANISHED])
     async def test_finished_sessions(self, journal: Journal, reader: Reader, state: str) -> None:
-        """A session that is finished is forgotten with the entry that finished it, and not before."""
+        """A session that is finished, or has vanished, is forgotten with the entry that says so, and not before."""
         await append(journal, draft("S1", "Invited"), at=after(0))
         await append(journal, draft("S1", state, before="Invited"), other(), at=after(30))
         await prune(journal, after(30))

@@ -1,0 +1,114 @@
+"""Deliveries in SQLite. Each function runs in the transaction that is open."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+from fbsessiond.finding import Finding
+from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Draft, Lease, Settlement
+from fbsessiond.journal.sqlite.file import read_queries
+from fbsessiond.journal.sqlite.rows import from_microseconds, to_delivery, to_entry, to_microseconds
+
+_SQL = read_queries("deliveries.sql")
+_LAST = 2**63 - 1
+
+
+def append(connection: sqlite3.Connection, agent: str, drafts: Sequence[Draft], first: int) -> None:
+    """Write the deliveries that entries cause, which are numbered from `first`."""
+    rows = [
+        {
+            "handler": wanted.handler,
+            "agent": agent,
+            "session": draft.change.session,
+            "seq": seq,
+            "due_at": to_microseconds(wanted.due_at),
+        }
+        for seq, draft in enumerate(drafts, first)
+        for wanted in draft.wanted
+    ]
+    connection.executemany(_SQL["append"], rows)
+
+
+def lease_due(
+    connection: sqlite3.Connection, handler: str, most: int, now: int, until: int, number: int
+) -> list[Lease]:
+    """Hand out what is due, numbered from `number`."""
+    rows = connection.execute(_SQL["find_due"], (handler, now, most)).fetchall()
+    leases = [
+        Lease(each, handler, row[0], from_microseconds(row[1]), to_entry(row[2:]))
+        for each, row in enumerate(rows, number)
+    ]
+    connection.executemany(_SQL["lease"], [(until, lease.number, *_key(lease)) for lease in leases])
+    return leases
+
+
+def settle(connection: sqlite3.Connection, settlement: Settlement, now: int) -> bool:
+    """Write how an attempt ended; say whether that ended the delivery, whose lease may have gone to another."""
+    lease = settlement.lease
+    if settlement.state is DeliveryState.DUE:
+        due_at = now if settlement.due_at is None else to_microseconds(settlement.due_at)
+        parameters = (due_at, settlement.attempts, settlement.because, *_key(lease), lease.number)
+        connection.execute(_SQL["postpone"], parameters)
+        return False
+    if not connection.execute(_SQL["remove_pending"], (*_key(lease), lease.number)).rowcount:
+        return False
+    handler, agent, session, seq = _key(lease)
+    outcome = (settlement.state.value, settlement.attempts, settlement.because, now)
+    connection.execute(_SQL["append_settled"], (seq, handler, agent, session, *outcome))
+    connection.execute(_SQL["promote"], {"handler": handler, "agent": agent, "session": session})
+    return True
+
+
+def end_leases(connection: sqlite3.Connection, now: int) -> None:
+    """End the leases of a daemon that is no more."""
+    connection.execute(_SQL["end_leases"], (now,))
+
+
+def next_due(connection: sqlite3.Connection, handler: str) -> int | None:
+    """Return when a handler's next delivery is due."""
+    found: int | None = connection.execute(_SQL["next_due"], (handler,)).fetchone()[0]
+    return found
+
+
+def read(connection: sqlite3.Connection, *, seq: int | None) -> Iterator[DeliveryRecord]:
+    """Yield deliveries, settled and pending, all or those of an entry."""
+    first, last = (0, _LAST) if seq is None else (seq, seq)
+    yield from map(to_delivery, connection.execute(_SQL["read"], {"first": first, "last": last}))
+
+
+def read_dead(connection: sqlite3.Connection, *, seq: int | None, handler: str | None) -> Iterator[DeliveryRecord]:
+    """Yield dead letters, by their index."""
+    yield from map(to_delivery, connection.execute(_SQL["read_dead"], {"seq": seq, "handler": handler}))
+
+
+def revive(connection: sqlite3.Connection, dead: DeliveryRecord, now: int) -> bool:
+    """Put a dead letter back before whatever waits; False where it is none any more."""
+    if not connection.execute(_SQL["revive"], (dead.seq, dead.handler)).rowcount:
+        return False
+    key = {"handler": dead.handler, "agent": dead.agent, "session": dead.session}
+    connection.execute(_SQL["step_back"], (*key.values(), dead.seq))
+    connection.execute(_SQL["append_revived"], {**key, "seq": dead.seq, "now": now})
+    return True
+
+
+def drop(connection: sqlite3.Connection, dead: DeliveryRecord, reason: str, now: int) -> bool:
+    """Withdraw a dead letter for good; False where it is none any more."""
+    return bool(connection.execute(_SQL["drop"], (reason, now, dead.seq, dead.handler)).rowcount)
+
+
+def count(connection: sqlite3.Connection) -> dict[str, int]:
+    """Count deliveries by state."""
+    return dict(connection.execute(_SQL["count"]))
+
+
+def check(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Yield what is wrong with them."""
+    yield from (Finding(where, what) for where, what in connection.execute(_SQL["check"]))
+
+
+def forget(connection: sqlite3.Connection, stays: int) -> None:
+    """Forget those of entries before the one that stays."""
+    connection.execute(_SQL["forget"], (stays,))
+
+
+def _key(lease: Lease) -> tuple[str, str, str | None, int]:
+    return lease.handler, lease.entry.agent, lease.entry.session, lease.entry.seq

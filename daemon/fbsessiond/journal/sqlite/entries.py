@@ -1,0 +1,113 @@
+"""Entries, and what is known of sessions, in SQLite. Each function runs in the transaction that is open."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from fbsessiond.finding import Finding
+from fbsessiond.journal.documents import own_part
+from fbsessiond.journal.records import Draft, Entry
+from fbsessiond.journal.sqlite.file import read_queries
+from fbsessiond.journal.sqlite.rows import CHANGED, Row, checksum, entry_row, to_entry, to_microseconds
+from fbsessiond.message import Batch
+from fbsessiond.notification import Document
+from fbsessiond.transition import Kind, state_of
+
+_SQL = read_queries("entries.sql")
+_PROGRESS_EVERY = 1_000
+
+
+def last_seq(connection: sqlite3.Connection) -> int:
+    """Return the number of the last entry; 0 where there is none."""
+    number: int = connection.execute(_SQL["last_seq"]).fetchone()[0]
+    return number
+
+
+def append(connection: sqlite3.Connection, batch: Batch, drafts: Sequence[Draft], first: int) -> None:
+    """Write a batch's entries, numbered from `first`, and what is known of their sessions from here on."""
+    received_at = to_microseconds(batch.received_at)
+    numbered = list(enumerate(drafts, first))
+    connection.executemany(_SQL["append"], [entry_row(seq, batch, received_at, draft) for seq, draft in numbered])
+    connection.executemany(
+        _SQL["keep_session"],
+        [
+            (batch.agent, draft.change.session, state_of(draft.change.document), received_at, seq)
+            for seq, draft in numbered
+            if draft.change.document is not None
+        ],
+    )
+
+
+def known(connection: sqlite3.Connection, agent: str, session: str) -> Document | None:
+    """Return what is known of a session: its last entry's document, or the one that outlived its entry."""
+    row = connection.execute(_SQL["known"], (agent, session)).fetchone()
+    if row is None:
+        return None
+    kept, document, notification = row
+    merged = kept if kept is not None else document
+    return msgspec.json.decode(merged) if merged is not None else own_part(notification, session)
+
+
+def open_sessions(connection: sqlite3.Connection, agent: str) -> dict[str, str]:
+    """Return an agent's sessions that could still change, with their states."""
+    return dict(connection.execute(_SQL["open_sessions"], (agent,)))
+
+
+def notifications(connection: sqlite3.Connection, agent: str, session: str, after: int) -> list[tuple[int, bytes]]:
+    """Return a session's notifications after a place, with their places."""
+    return connection.execute(_SQL["notifications"], (session, agent, after)).fetchall()
+
+
+def read(connection: sqlite3.Connection, *, session: str | None, agent: str | None, after_seq: int) -> Iterator[Entry]:
+    """Yield entries as they are read: however many there are, few are in memory."""
+    query = _SQL["read"] if session is None else _SQL["read_session"]
+    parameters = {"session": session, "agent": agent, "after_seq": after_seq}
+    yield from map(to_entry, connection.execute(query, parameters))
+
+
+def count(connection: sqlite3.Connection) -> Row:
+    """Return how many there are, the first and the last number, and when those two were received."""
+    row: Row = connection.execute(_SQL["count"]).fetchone()
+    return row
+
+
+def count_kinds(connection: sqlite3.Connection) -> dict[str, int]:
+    """Count entries by kind."""
+    return dict(connection.execute(_SQL["count_kinds"]))
+
+
+def count_sessions(connection: sqlite3.Connection) -> int:
+    """Count the sessions that are known."""
+    number: int = connection.execute(_SQL["count_sessions"]).fetchone()[0]
+    return number
+
+
+def check(connection: sqlite3.Connection, progress: Callable[[int, int], None]) -> Iterator[Finding]:
+    """Yield what is wrong with each entry: its checksum, its number, its predecessor."""
+    entries = count(connection)[0]
+    first = expected = 0
+    states: dict[tuple[str, str], str | None] = {}
+    for done, row in enumerate(connection.execute(_SQL["read"], {"agent": None, "after_seq": 0})):
+        if done % _PROGRESS_EVERY == 0:
+            progress(done, entries)
+        where, session = f"entry {row[0]}", (row[3], row[5])
+        first = first or row[0]
+        if row[0] != (expected or first):
+            yield Finding(where, f"follows entry {expected - 1}: entries between them are missing")
+        expected = row[0] + 1
+        if checksum(row[:-1]) != row[-1]:
+            yield Finding(where, CHANGED)
+        elif row[6] == Kind.TRANSITION and (before := states.get(session, row[7] if first > 1 else None)) != row[7]:
+            yield Finding(where, f"session {row[5]} changes from {row[7]}, but was {before} before")
+        if row[6] == Kind.TRANSITION:
+            states[session] = row[8]
+    progress(entries, entries)
+
+
+def check_sessions(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Yield sessions whose document was changed, or is nowhere."""
+    for row in connection.execute(_SQL["check_documents"]):
+        if checksum(row[:-1]) != row[-1]:
+            yield Finding(f"session {row[1]}", CHANGED)
+    yield from (Finding(where, what) for where, what in connection.execute(_SQL["check_sessions"]))

@@ -1,0 +1,47 @@
+-- last_seq: where the count goes on
+SELECT coalesce(max(seq), 0) FROM entries;
+
+-- append: one notification
+INSERT INTO entries (seq, received_at, origin, agent, channel, session, kind, before, after, notification, document, checksum)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- keep_session: what is known of a session from here on; a state that stays keeps the time of its entry
+INSERT INTO sessions (agent, session, state, since, seq) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (agent, session) DO UPDATE SET
+    since = CASE WHEN state IS excluded.state THEN since ELSE excluded.since END,
+    state = excluded.state, seq = excluded.seq, document = NULL, checksum = NULL;
+
+-- known: a session's last entry, or its document once that entry is forgotten
+SELECT s.document, e.document, e.notification
+FROM sessions AS s LEFT JOIN entries AS e ON e.seq = s.seq
+WHERE s.agent = ? AND s.session = ?;
+
+-- open_sessions: those of an agent that could still change, with their states
+SELECT session, state FROM sessions WHERE agent = ? AND state NOT IN ('Completed', 'Revoked', 'Vanished');
+
+-- notifications: of a session, after a place
+SELECT seq, notification FROM entries WHERE session = ? AND agent = ? AND seq > ? ORDER BY seq;
+
+-- read: for a person
+SELECT seq, received_at, origin, agent, channel, session, kind, before, after, notification, document, checksum
+FROM entries WHERE seq > :after_seq AND (:agent IS NULL OR agent = :agent) ORDER BY seq;
+
+-- read_session: the same for one session, by its index
+SELECT seq, received_at, origin, agent, channel, session, kind, before, after, notification, document, checksum
+FROM entries WHERE session = :session AND seq > :after_seq AND (:agent IS NULL OR agent = :agent) ORDER BY seq;
+
+-- count: how many, from where to where
+SELECT count(*), min(seq), max(seq), min(received_at), max(received_at) FROM entries;
+
+-- count_kinds: entries by kind
+SELECT kind, count(*) FROM entries GROUP BY kind ORDER BY kind;
+
+-- count_sessions: how many are known
+SELECT count(*) FROM sessions;
+
+-- check_documents: what is kept of sessions whose entries are forgotten, with its checksum
+SELECT agent, session, document, checksum FROM sessions WHERE document IS NOT NULL;
+
+-- check_sessions: sessions whose document is nowhere
+SELECT 'session ' || session, 'entry ' || seq || ' is missing' FROM sessions
+WHERE document IS NULL AND seq NOT IN (SELECT seq FROM entries);

@@ -1,0 +1,31 @@
+-- last_seq: where the count goes on
+SELECT coalesce(max(seq), 0) FROM quarantine;
+
+-- append: one message that doesn't validate
+INSERT INTO quarantine (seq, received_at, origin, agent, channel, error, raw, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- retries: what a person asked to read again
+SELECT seq, received_at, origin, agent, channel, error, raw FROM quarantine WHERE state = 'retry' ORDER BY seq;
+
+-- release: it became entries
+UPDATE quarantine SET state = 'released' WHERE seq = ?;
+
+-- keep: it still doesn't validate
+UPDATE quarantine SET state = 'kept', error = ? WHERE seq = ?;
+
+-- read: what is still in it
+SELECT seq, received_at, origin, agent, channel, error, raw FROM quarantine
+WHERE state <> 'released' AND (:seq IS NULL OR seq = :seq) ORDER BY seq;
+
+-- retry: asked by a person
+UPDATE quarantine SET state = 'retry' WHERE seq = ? AND state <> 'released';
+
+-- count: how many are still in it
+SELECT count(*) FROM quarantine WHERE state <> 'released';
+
+-- check: messages with their checksums
+SELECT seq, received_at, origin, agent, channel, error, raw, checksum FROM quarantine ORDER BY seq;
+
+-- forget: the oldest, by age alone; the newest stays, so that the count goes on
+DELETE FROM quarantine WHERE received_at < ? AND seq < (SELECT min(seq) + ? FROM quarantine)
+AND seq < (SELECT max(seq) FROM quarantine);

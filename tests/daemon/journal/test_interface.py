@@ -1,0 +1,8 @@
+from fbsessiond.journal.interface import FOLLOW_UPS, gaps_of
+
+
+def test_names_of_wakes() -> None:
+    """What is woken for follow-ups and for each agent's gaps has a name that no handler can have."""
+    names = {FOLLOW_UPS, gaps_of("agent1"), gaps_of("agent2"), gaps_of("")}
+    assert len(names) == 4
+    assert all(name.startswith("/") for name in names)
