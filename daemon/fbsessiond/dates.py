@@ -1,7 +1,8 @@
-"""The platform's spellings of a point in time."""
+"""Points in time: as the platform spells them, and as we do."""
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import overload
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\d)[T ]?(\d\d:\d\d:\d\d(?:\.\d+)?)\s?(Z|[+-]\d\d:?\d\d)", re.ASCII | re.IGNORECASE)
 _MILLISECONDS_FROM = 1e11
@@ -34,3 +35,12 @@ def from_timestamp_seconds(number: float) -> datetime | None:
         return None
     seconds = number / 1000 if number > _MILLISECONDS_FROM else number
     return datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
+
+
+@overload
+def iso(at: None) -> None: ...
+@overload
+def iso(at: datetime) -> str: ...
+def iso(at: datetime | None) -> str | None:
+    """Return a point in time as ISO 8601, UTC, to the microsecond."""
+    return None if at is None else at.isoformat(timespec="microseconds").replace("+00:00", "Z")

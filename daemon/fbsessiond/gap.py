@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from fbsessiond.dates import iso
+
 SNAPSHOT = "snapshot"
 """What closes a gap: the agent's sessions were read after its end, and compared."""
 
@@ -70,8 +72,7 @@ class Gap:
 
     def written(self) -> dict[str, str | None]:
         """Return its bounds and cause as JSON has them."""
-        end = None if self.end is None else _iso(self.end)
-        return {"from": _iso(self.begin), "to": end, "cause": self.cause.value}
+        return {"from": iso(self.begin), "to": iso(self.end), "cause": self.cause.value}
 
 
 def span(gaps: Sequence[Gap]) -> Gap:
@@ -138,7 +139,3 @@ def coverage_of(watched: Watched, gaps: Iterable[Gap], now: datetime) -> Coverag
     for begin, until in spans:
         missing += max(until - max(begin, watched.observed_since), timedelta())
     return Coverage(watched.agent, observed, max(observed - missing, timedelta()))
-
-
-def _iso(at: datetime) -> str:
-    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,15 +1,15 @@
 """What is known of an agent's sessions, compared with the list of them that GWS gives: after a gap, and now and then.
 
-A difference counts when two looks at the list in a row, some time apart, show the same one, and no notification of
+A changed state counts when two looks at the list in a row, some time apart, show the same one, and no notification of
 that session arrived after the second was asked for: notifications win. After a gap differences become entries of
 origin `snapshot`. Where there was no gap, a change wasn't notified though all looked well: that is a gap as well, back
 to the last comparison, and the CometD session is begun anew.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ import structlog
 
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
+from fbsessiond.dates import iso
 from fbsessiond.errors import UnavailableError
 from fbsessiond.gap import Gap, Watched, span
 from fbsessiond.gws.rest import Rest
@@ -81,10 +82,9 @@ class Look:
         """The sessions whose state differs, with the state that the list shows."""
         return {session: one.state for session, one in self.differences.items() if one.kind is Kind.TRANSITION}
 
-    @property
-    def states(self) -> dict[str, str | None]:
-        """The sessions that differ in anything, with the state that the list shows."""
-        return {session: one.state for session, one in self.differences.items()}
+    def only(self, sessions: Container[str]) -> "Look":
+        """Return what this look shows of some sessions."""
+        return replace(self, differences={each: one for each, one in self.differences.items() if each in sessions})
 
 
 class Reconciler:
@@ -157,7 +157,7 @@ class Reconciler:
 
     async def _repair(self, gaps: Sequence[Gap]) -> None:
         """Write down what differs after gaps, and close those that have ended."""
-        look = await self._settled_look(lambda look: look.states)
+        look = await self._settled_look()
         watched = await self._journal.watched(self._agent)  # one may have ended meanwhile, or have been none
         self._notice(watched)
         gap = span([one for one in _gaps(watched) if one.begin <= look.at] or gaps)
@@ -173,7 +173,7 @@ class Reconciler:
 
     async def _compare(self) -> None:
         """See whether the sessions are as they are known, as they have to be where there was no gap."""
-        look = await self._settled_look(lambda look: look.changes)
+        look = await self._settled_look()
         watched = await self._journal.watched(self._agent)
         if watched.gaps or watched.broken is not None:
             return  # a gap that came meanwhile explains it, and is repaired next
@@ -192,16 +192,20 @@ class Reconciler:
         for kind in kinds:
             self._metrics.differences.labels(kind.value).inc()
 
-    async def _settled_look(self, differing: Callable[[Look], Mapping[str, str | None]]) -> Look:
-        """Look until what differs was so in the look before as well. Raises `UnavailableError`."""
-        look = await self._look()
+    async def _settled_look(self) -> Look:
+        """Look until each session whose state differed at first differs twice in the same way, or no more.
+
+        What else comes up meanwhile isn't counted: it is of a later time than the first look, up to which this tells
+        the truth. Raises `UnavailableError`.
+        """
+        first = look = await self._look()
         for _ in range(MOST_LOOKS):
-            if not differing(look):
-                return look
+            if not first.changes:
+                return first
             await asyncio.sleep(self._settings.settling.total_seconds())
-            before, look = look, await self._look()
-            if differing(look).items() <= differing(before).items():
-                return look
+            before, look = look, (await self._look()).only(first.differences)
+            if look.changes.items() <= before.changes.items():
+                return replace(look, at=first.at)
         raise UnavailableError("the list of sessions doesn't settle")
 
     async def _look(self) -> Look:
@@ -259,6 +263,6 @@ def _read(document: Document) -> SessionNotification | None:
 
 def _message(document: Document, read_at: datetime, gap: Gap) -> Message:
     """Make a message of what the list shows: it says where it comes from, and what isn't known."""
-    snapshot = {"read_at": read_at.isoformat(), "gap": gap.written(), "remark": REMARK}
+    snapshot = {"read_at": iso(read_at), "gap": gap.written(), "remark": REMARK}
     data = msgspec.json.encode({"facebooksession": document, "snapshot": snapshot})
     return Message(data, None, data)

@@ -229,7 +229,7 @@ def agent_who(name: str, *, is_healthy: bool, refused: tuple[str, ...] = ()) -> 
 
 @networked
 async def test_what_is_said_first() -> None:
-    """A refused channel is as bad as no connection; what isn't proved now goes before gaps, the first of them."""
+    """A refused channel counts as no connection; what isn't proved now is said before any gap, of those the first."""
     journal = SqliteJournal(MEMORY, NOW)
     reader, agent = journal.reader(), agent_who("agent1", is_healthy=True, refused=("/v2/me/calls",))
     assert [check.is_ok for check in agent.checks(reader)] == [False]

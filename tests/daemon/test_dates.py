@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fbsessiond.dates import from_timestamp_seconds, parse_date
+from fbsessiond.dates import from_timestamp_seconds, iso, parse_date
 
 AFTERNOON = datetime(2015, 9, 2, 12, 39, 22, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -117,3 +117,16 @@ def test_any_timestamp(number: float) -> None:
     """No number raises: it is a point in time in UTC, or none."""
     parsed = from_timestamp_seconds(number)
     assert parsed is None or parsed.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (datetime(2026, 1, 1, 10, 0, tzinfo=UTC), "2026-01-01T10:00:00.000000Z"),
+        (datetime(2026, 1, 1, 10, 0, 0, 1, tzinfo=UTC), "2026-01-01T10:00:00.000001Z"),
+        (None, None),
+    ],
+)
+def test_iso(at: datetime | None, text: str | None) -> None:
+    """A point in time is ISO 8601 in UTC, always to the microsecond."""
+    assert iso(at) == text

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from fbsessiond.chance import SeededChance, choose
-from fbsessiond.cometd.proving import AT_ONCE
+from fbsessiond.cometd.proving import AT_ONCE_SECONDS
 from fbsessiond.environment import variables
 from fbsessiond.gap import Gap, GapCause
 from fbsessiond.journal.engines import open_journal, open_reader
@@ -259,7 +259,11 @@ async def suffer(floor: Floor, name: str) -> None:
         assert after.subscribed_at is not None
         assert [gap.cause for gap in told] == [cause], (name, told)
         assert told[0].end is not None
-        slack = HOLD if before.gone_at is not None and before.gone_at - begin < AT_ONCE else timedelta()
+        slack = (
+            HOLD
+            if before.gone_at is not None and before.gone_at - begin < timedelta(seconds=AT_ONCE_SECONDS)
+            else timedelta()
+        )
         assert -BOUND < begin - told[0].begin < BOUND + slack, (name, told, begin)
         assert abs(told[0].end - after.subscribed_at) < BOUND, (name, told, after.subscribed_at)
     if name != "silence":

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
-from fbsessiond.cli.printing import cell, iso, new_table, print_json, print_line, print_table
+from fbsessiond.cli.printing import cell, new_table, print_json, print_line, print_table
 from fbsessiond.clock import SystemClock
+from fbsessiond.dates import iso
 from fbsessiond.gap import Coverage, Gap, Watched, coverage_of
 from fbsessiond.journal.interface import Reader
 

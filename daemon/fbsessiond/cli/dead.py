@@ -8,8 +8,9 @@ import msgspec
 import typer
 
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, Reveal, reading
-from fbsessiond.cli.printing import cell, iso, new_table, print_json, print_line, print_table
+from fbsessiond.cli.printing import cell, new_table, print_json, print_line, print_table
 from fbsessiond.clock import SystemClock
+from fbsessiond.dates import iso
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import DeliveryRecord, Entry, FollowUpRecord
 from fbsessiond.privacy import scrub

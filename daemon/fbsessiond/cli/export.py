@@ -6,7 +6,8 @@ import msgspec
 import typer
 
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, Reveal, reading
-from fbsessiond.cli.printing import iso, print_json, print_line
+from fbsessiond.cli.printing import print_json, print_line
+from fbsessiond.dates import iso
 from fbsessiond.journal.records import Entry
 from fbsessiond.privacy import redact
 

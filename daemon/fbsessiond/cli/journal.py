@@ -5,7 +5,8 @@ import dataclasses
 import typer
 
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
-from fbsessiond.cli.printing import iso, print_json, print_line, progress
+from fbsessiond.cli.printing import print_json, print_line, progress
+from fbsessiond.dates import iso
 
 app = typer.Typer(
     help="The journal as a whole.",

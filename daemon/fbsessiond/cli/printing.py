@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -66,11 +65,6 @@ def new_table(*columns: str) -> Table:
 def cell(value: object, style: str = "") -> Text:
     """Return a table's cell: nothing in it is markup."""
     return Text(printable("" if value is None else str(value)), style=style)
-
-
-def iso(at: datetime | None) -> str | None:
-    """Return a point in time as ISO 8601, UTC, to the microsecond."""
-    return None if at is None else at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 @contextmanager

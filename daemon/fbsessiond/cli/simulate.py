@@ -10,8 +10,9 @@ import typer
 
 from fbsessiond.chance import SeededChance
 from fbsessiond.cli.options import AsJson
-from fbsessiond.cli.printing import iso, print_json, print_line
+from fbsessiond.cli.printing import print_json, print_line
 from fbsessiond.clock import Clock, SystemClock
+from fbsessiond.dates import iso
 from fbsessiond.service import until_first
 from fbsessiond.simulator.happening import Happening, What
 from fbsessiond.simulator.http_sessions import token_of

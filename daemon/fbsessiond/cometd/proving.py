@@ -6,11 +6,11 @@ there; only where nothing was sent, since there was no connection, nothing can h
 
 A server may make up its mind about a connect when it comes, and answer with success in the end though it dropped the
 session meanwhile [seen in cometd-nodejs-server]. So where the very next connect finds the session gone, at once, the
-one before proves nothing, be it another process's.
+one before proves nothing; nor does another process's, if that was too short ago for the session to have lapsed since.
 """
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -35,6 +35,9 @@ GAP_CAUSES: Final[Mapping[Cause, GapCause]] = {
 AT_ONCE_SECONDS = 2.0
 """A server that answers later held the connect, and so knew its session when it came."""
 
+LEAST_KEPT = timedelta(seconds=10)
+"""A session of which nothing was heard for so long may have lapsed [CometD 3, maxInterval]."""
+
 
 class Position(msgspec.Struct, frozen=True):
     """Where a conversation can be taken up by another process, within the time for which the server keeps it."""
@@ -50,8 +53,8 @@ class Position(msgspec.Struct, frozen=True):
     since: datetime
     until: datetime
     """The last proof."""
-    before: datetime
-    """The proof before that, or where the chain began."""
+    before: datetime | None
+    """The one before it; None: it was the first."""
     access: bytes
     """Cookies and CSRF token."""
 
@@ -98,7 +101,7 @@ class Chain:
 
     @property
     def before(self) -> datetime | None:
-        """The proof before the last one, or where its chain began: what stands if the last one doesn't."""
+        """The proof before the last one: what stands if the last one doesn't. None: the last one stands."""
         return self._before
 
     def begun(self, client: str, *, acknowledges: bool) -> None:
@@ -106,7 +109,7 @@ class Chain:
         self._name, self._acknowledges, self._breaks, self._since = client, acknowledges, 0, None
         self._last = self._before = None
 
-    def resumed(self, position: Position, *, is_listening: bool) -> None:
+    def resumed(self, position: Position, now: datetime, *, is_listening: bool) -> None:
         """Take up another process's session.
 
         Without acknowledgements its last response may be lost, and a channel that it hadn't subscribed is new.
@@ -114,7 +117,8 @@ class Chain:
         client, _, breaks = position.chain.rpartition("/")
         self._name, self._acknowledges = client, position.acknowledges
         self._breaks = int(breaks) if breaks.isdecimal() else 0
-        self._since, self._last, self._before = position.since, position.until, position.before
+        self._since, self._last = position.since, position.until
+        self._before = position.before if now - position.until < LEAST_KEPT else None
         if not (self._acknowledges and is_listening):
             self._end()
 
@@ -127,7 +131,7 @@ class Chain:
         if not is_listening:
             return None
         self._since, self._broken_by = self._since or now, None
-        self._before, self._last = self._last or self._since, now
+        self._before, self._last = self._last, now
         return Proof(self.name, self._since, now)
 
     def lost(self, cause: Cause, *, at_once: bool = False) -> Break | None:

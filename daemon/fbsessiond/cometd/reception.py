@@ -99,8 +99,9 @@ class Reception:
         self._wire.access.restore(position.access, self._client.url)
         self._client.resume(position)
         self._subscriptions.resumed(position.channels)
-        self._chain.resumed(position, is_listening=not self._subscriptions.missing)
-        self._announce(Resumed(self._clock.now(), position.transport, position.acknowledges, position.channels))
+        now = self._clock.now()
+        self._chain.resumed(position, now, is_listening=not self._subscriptions.missing)
+        self._announce(Resumed(now, position.transport, position.acknowledges, position.channels))
         return self._conversation.resumed()
 
     async def _carry_out(self, do: Do, *, keep: bool) -> Step:
@@ -167,7 +168,7 @@ class Reception:
             chain=proof.chain,
             since=proof.since,
             until=proof.until,
-            before=self._chain.before or proof.since,
+            before=self._chain.before,
             access=self._wire.access.kept(),
         )
         return Proof(proof.chain, proof.since, proof.until, position.encoded())

@@ -3,7 +3,6 @@ import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli_parts import HOSTILE
-from fbsessiond.cli.printing import cell, flush, iso, new_table, print_json, print_line, print_table, progress
+from fbsessiond.cli.printing import cell, flush, new_table, print_json, print_line, print_table, progress
 from fbsessiond.errors import DiskError
 from terminals import shown_on_terminal
 
@@ -86,19 +85,6 @@ def test_cell() -> None:
     """A cell shows a value as text, nothing for none, and escapes what can't be seen."""
     assert [cell(value).plain for value in ("a", 5, None, "a\nb")] == ["a", "5", "", r"a\nb"]
     assert cell("a", "red").style == "red"
-
-
-@pytest.mark.parametrize(
-    ("at", "text"),
-    [
-        (datetime(2026, 1, 1, 10, 0, tzinfo=UTC), "2026-01-01T10:00:00.000000Z"),
-        (datetime(2026, 1, 1, 10, 0, 0, 1, tzinfo=UTC), "2026-01-01T10:00:00.000001Z"),
-        (None, None),
-    ],
-)
-def test_iso(at: datetime | None, text: str | None) -> None:
-    """A point in time is ISO 8601 in UTC, always to the microsecond."""
-    assert iso(at) == text
 
 
 def test_progress_on_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 
-from fbsessiond.cometd.proving import GAP_CAUSES, Chain, Position, read_position
+from fbsessiond.cometd.proving import GAP_CAUSES, LEAST_KEPT, Chain, Position, read_position
 from fbsessiond.cometd.rules import Cause
 from fbsessiond.gap import Break, GapCause, Proof
 from fbsessiond.testing import EPOCH
@@ -127,7 +127,7 @@ def test_a_session_that_is_gone_at_once_was_gone_before() -> None:
     assert chain.lost(Cause.SESSION_GONE, at_once=True) is None
     chain = listening()
     connected(chain, 30)
-    assert chain.lost(Cause.SESSION_GONE, at_once=True) == Break(GapCause.SESSION_LOST, at(1))
+    assert chain.lost(Cause.SESSION_GONE, at_once=True) == Break(GapCause.SESSION_LOST), "the first isn't held"
 
 
 def test_a_session_that_was_there_is_not_doubted() -> None:
@@ -150,7 +150,7 @@ def test_doubts_end_where_the_chain_began() -> None:
     connected(chain, 3)
     chain.lost(Cause.CUT)
     connected(chain, 9)
-    assert chain.lost(Cause.SESSION_GONE, at_once=True) == Break(GapCause.SESSION_LOST, at(9))
+    assert chain.lost(Cause.SESSION_GONE, at_once=True) == Break(GapCause.SESSION_LOST)
 
 
 def test_another_process_doubts_the_last_proof_of_the_one_before() -> None:
@@ -158,13 +158,20 @@ def test_another_process_doubts_the_last_proof_of_the_one_before() -> None:
     for acknowledges in (True, False):
         position = msgspec.structs.replace(POSITION, acknowledges=acknowledges)
         chain = Chain()
-        chain.resumed(position, is_listening=True)
+        chain.resumed(position, at(55), is_listening=True)
         assert chain.lost(Cause.SESSION_GONE, at_once=True) == Break(GapCause.SESSION_LOST, at(20))
         chain = Chain()
-        chain.resumed(position, is_listening=True)
+        chain.resumed(position, at(55), is_listening=True)
         connected(chain, 60)
-        doubted = Break(GapCause.SESSION_LOST, at(50 if acknowledges else 60))
+        doubted = Break(GapCause.SESSION_LOST, at(50) if acknowledges else None)
         assert chain.lost(Cause.SESSION_GONE, at_once=True) == doubted
+
+
+def test_a_session_that_may_have_lapsed_is_not_doubted() -> None:
+    """After a long stop a server has forgotten the session as it should: the last proof stands."""
+    chain = Chain()
+    chain.resumed(POSITION, POSITION.until + LEAST_KEPT, is_listening=True)
+    assert chain.lost(Cause.SESSION_GONE, at_once=True) == Break(GapCause.SESSION_LOST)
 
 
 def test_a_refused_subscription_is_a_break() -> None:
@@ -191,7 +198,7 @@ def test_every_cause_has_its_gap() -> None:
 def test_another_process_goes_on_with_the_chain() -> None:
     """With acknowledgements nothing is lost between the two."""
     chain = Chain()
-    chain.resumed(POSITION, is_listening=True)
+    chain.resumed(POSITION, at(55), is_listening=True)
     assert connected(chain, 60) == Proof("client-1/2", EPOCH, at(60))
     chain.lost(Cause.CUT)
     assert connected(chain, 61) == Proof("client-1/2", EPOCH, at(61))
@@ -200,7 +207,7 @@ def test_another_process_goes_on_with_the_chain() -> None:
 def test_another_process_begins_another_chain_without_acknowledgements() -> None:
     """The last response may have been sent to a process that is gone; further failures end this one, too."""
     chain = Chain()
-    chain.resumed(msgspec.structs.replace(POSITION, acknowledges=False), is_listening=True)
+    chain.resumed(msgspec.structs.replace(POSITION, acknowledges=False), at(55), is_listening=True)
     assert connected(chain, 60) == Proof("client-1/3", at(60), at(60))
     chain.lost(Cause.CUT)
     assert connected(chain, 61) == Proof("client-1/4", at(61), at(61))
@@ -209,7 +216,7 @@ def test_another_process_begins_another_chain_without_acknowledgements() -> None
 def test_a_channel_that_is_new_begins_another_chain() -> None:
     """The process before didn't hear it, so that its proofs say less."""
     chain = Chain()
-    chain.resumed(POSITION, is_listening=False)
+    chain.resumed(POSITION, at(55), is_listening=False)
     assert chain.since is None
     assert chain.connected(at(59), is_listening=False) is None
     chain.listening(at(60))
@@ -222,7 +229,7 @@ def test_a_channel_that_is_new_begins_another_chain() -> None:
 def test_a_strange_name_of_a_chain(name: str, next_name: str) -> None:
     """A clientId may hold anything, and a name that isn't ours still leads to another one."""
     chain = Chain()
-    chain.resumed(msgspec.structs.replace(POSITION, chain=name), is_listening=False)
+    chain.resumed(msgspec.structs.replace(POSITION, chain=name), at(55), is_listening=False)
     assert chain.name == next_name
 
 
