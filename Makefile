@@ -32,7 +32,8 @@ coverage: .venv/.made $(SERVERS) ## all tests, and every module covered by its o
 	$(BIN)/python -m pytest --cov --cov-context=test --cov-report=
 	$(BIN)/python tests/own_coverage.py
 
-proof: .venv/.made $(SERVERS) ## the long runs: daemons killed again and again, thousands of follow-ups
+proof: .venv/.made $(SERVERS) ## the long runs: daemons killed again and again, thousands of follow-ups and outages
+	OUTAGES=2000 BLACK_HOLE=60 $(BIN)/python -m pytest -s tests/whole/test_gaps.py tests/whole/test_recovery.py
 	KILLS=1000 FOLLOW_UPS=1000 FOLLOW_UP_KILLS=100 $(BIN)/python -m pytest -s tests/whole/test_kill.py tests/whole/test_follow_up_kill.py
 
 docs: .venv/.made ## the pages that are made from the code

@@ -133,7 +133,12 @@ class Reconciler:
                 failures += 1
                 pause = backoff(FIRST_BACKOFF, failures, LONGEST_BACKOFF, self._chance)
                 self._metrics.snapshots.labels("unavailable").inc()
-                log.warning("snapshot.unavailable", agent=self._agent, because=str(error), again_in=str(pause))
+                log.warning(
+                    "snapshot.unavailable",
+                    agent=self._agent,
+                    because=str(error),
+                    again_in=f"{pause.total_seconds():.1f} s",
+                )
 
     async def _look_after(self, watched: Watched, *, is_due: bool) -> None:
         """Do what there is to do; in a gap that goes on, read the list all the same, if it can be had."""
@@ -181,7 +186,7 @@ class Reconciler:
             await self._journal.agree(self._agent, look.at)
             self._count([])
             return
-        log.error("gap.silent", agent=self._agent, sessions=len(look.changes), since=str(watched.compared_at))
+        log.error("gap.silent", agent=self._agent, sessions=len(look.changes), since=iso(watched.compared_at))
         self._metrics.snapshots.labels("differed").inc()  # what differs is counted where it is written down
         self._metrics.silences.inc()
         await self._journal.doubt(self._agent)

@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from fbsessiond.chance import SeededChance
+from fbsessiond.dates import iso
 from fbsessiond.errors import RefusedError
 from fbsessiond.gap import SNAPSHOT, Gap, GapCause, Watched
 from fbsessiond.journal.engines import IN_MEMORY, open_journal
@@ -465,7 +466,7 @@ async def test_silence() -> None:
             await asyncio.sleep(10 * EVERY)
             assert counted(here)["silences_total"] == 1
     (line,) = [line for line in logged if line["event"] == "gap.silent"]
-    assert (line["log_level"], line["sessions"], line["since"]) == ("error", 1, str(compared_at))
+    assert (line["log_level"], line["sessions"], line["since"]) == ("error", 1, iso(compared_at))
     assert session not in repr([line for line in logged if line["event"].startswith(("gap.", "snapshot."))])
 
 

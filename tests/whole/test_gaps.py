@@ -29,7 +29,7 @@ from fbsessiond.testing import VirtualClock
 from floor import AGENT, Watching, watching
 from virtual_network import run_networked
 
-OUTAGES = int(variables.get("OUTAGES", "220"))
+OUTAGES = int(variables.get("OUTAGES", "200"))
 SEED = int(variables.get("SEED", "1"))
 BOUND = timedelta(seconds=1)
 """How far a gap's bounds may be from what the server knows."""

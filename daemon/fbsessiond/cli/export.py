@@ -9,6 +9,7 @@ from fbsessiond.cli.options import AsJson, Config, JournalUrl, Reveal, reading
 from fbsessiond.cli.printing import print_json, print_line
 from fbsessiond.dates import iso
 from fbsessiond.journal.records import Entry
+from fbsessiond.message import Origin
 from fbsessiond.privacy import redact
 
 EPILOG = """Examples:
@@ -53,10 +54,15 @@ def to_record(entry: Entry, redaction_key: bytes | None) -> dict[str, Any]:
         "kind": entry.kind.value,
         "before": entry.before,
         "after": entry.after,
-        "notification": _on_one_line(entry.notification)
-        if redaction_key is None
-        else redact(msgspec.json.decode(entry.notification), redaction_key),
+        "notification": _on_one_line(entry.notification) if redaction_key is None else _redacted(entry, redaction_key),
     }
+
+
+def _redacted(entry: Entry, key: bytes) -> Any:
+    """Return a notification without customer data; what a snapshot says of itself is ours, and no customer's."""
+    document = msgspec.json.decode(entry.notification)
+    shown = redact(document, key)
+    return {**shown, "snapshot": document["snapshot"]} if entry.origin is Origin.SNAPSHOT else shown
 
 
 def _on_one_line(notification: bytes) -> msgspec.Raw:

@@ -1,9 +1,15 @@
+import asyncio
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli_parts import CANARY, FIXTURES, HOSTILE, SESSION, Command, notification, write_lines
+from fbsessiond.journal.sqlite.engine import SqliteJournal
+from fbsessiond.message import Origin
+from journal_parts import NOW, append, draft
 
 FIELDS = ["seq", "received_at", "origin", "agent", "channel", "session", "kind", "before", "after", "notification"]
 
@@ -136,3 +142,23 @@ def test_utf8(fbsessiond: Command, tmp_path: Path) -> None:
     (tmp_path / "one.jsonl").write_text('{"messageType": "Any", "name": "Zoë 漢字 🙂"}', encoding="utf-8")
     fbsessiond("replay", "one.jsonl", "--journal", "sqlite:j.db")
     assert "Zoë 漢字 🙂" in fbsessiond("export", "--json", "--reveal", "--journal", "sqlite:j.db").out
+
+
+def test_snapshot(fbsessiond: Command, tmp_path: Path) -> None:
+    """What a snapshot says of itself is shown, and nothing else that a notification has under that key."""
+    said = {"read_at": "2026-01-01T00:00:00.000000Z", "gap": {"from": "a", "to": None, "cause": "network"}}
+
+    async def write() -> None:
+        journal = SqliteJournal(tmp_path / "j.db", NOW)
+        for origin in (Origin.SNAPSHOT, Origin.LIVE):
+            found = draft("S1", "Vanished")
+            data = json.dumps({"facebooksession": {"id": "S1", "comment": CANARY}, "snapshot": said}).encode()
+            await append(journal, replace(found, message=replace(found.message, data=data)), origin=origin)
+        journal.close()
+
+    asyncio.run(write())
+    ran = fbsessiond("export", "--json", "--journal", "sqlite:j.db")
+    ours, theirs = (record["notification"] for record in ran.records)
+    assert ours["snapshot"] == said
+    assert theirs["snapshot"] != said
+    assert CANARY not in ran.out
