@@ -42,8 +42,8 @@ def run_with_sockets(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on virtual time, with real sockets between its parts."""
+def with_sockets(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test on virtual time, with real sockets between its parts, where a network in memory won't do."""
 
     @functools.wraps(test)
     def run(*arguments: Any, **named: Any) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from cometd_servers import virtual
 from fbsessiond import Operation
 from fbsessiond.carrying import Carrying, Patience
 from fbsessiond.errors import RefusedError, UnavailableError
@@ -18,6 +17,7 @@ from fbsessiond.journal_evidence import JournalEvidence
 from fbsessiond.simulator.faults import FaultTable
 from fbsessiond.testing import VirtualClock
 from floor import AGENT, PATIENCE, Floor, floor
+from virtual_network import networked
 
 CONFIRMED, OBSERVED, FAILED = FollowUpState.CONFIRMED, FollowUpState.OBSERVED, FollowUpState.FAILED
 PARKED, UNCONFIRMED = FollowUpState.PARKED, FollowUpState.UNCONFIRMED
@@ -63,7 +63,7 @@ def switch(here: Floor, **faults: Any) -> None:
     here.simulator.faults.switch(FaultTable.model_validate(faults))
 
 
-@virtual
+@networked
 async def test_way() -> None:
     """Intended, sent and accepted are written down before the next step; the notification confirms it."""
     async with floor() as here:
@@ -75,7 +75,7 @@ async def test_way() -> None:
         assert here.simulator.platform.count(carried.operation.session, "Leave") == 1
 
 
-@virtual
+@networked
 async def test_already_so() -> None:
     """What the session shows already isn't sent."""
     async with floor() as here:
@@ -86,7 +86,7 @@ async def test_already_so() -> None:
         assert here.simulator.platform.count(session, "AddComment") == 1
 
 
-@virtual
+@networked
 async def test_capability_gone() -> None:
     """What the session doesn't allow any more isn't sent, and the reason names what is missing."""
     async with floor() as here:
@@ -97,7 +97,7 @@ async def test_capability_gone() -> None:
         assert ended.because == "not sent: in LeftChat the session doesn't allow SendMessage"
 
 
-@virtual
+@networked
 async def test_unknown_session() -> None:
     """A session that isn't known is asked about by sending; GWS says that it isn't there."""
     async with floor() as here:
@@ -106,7 +106,7 @@ async def test_unknown_session() -> None:
         assert "status code 6" in (ended.because or "")
 
 
-@virtual
+@networked
 async def test_gone_is_left() -> None:
     """Leaving a session that isn't there any more has happened already."""
     async with floor() as here:
@@ -114,7 +114,7 @@ async def test_gone_is_left() -> None:
         assert ended.state is OBSERVED
 
 
-@virtual
+@networked
 async def test_nothing_shows_it() -> None:
     """An operation of which nothing more shows is confirmed when GWS took it."""
     async with floor() as here:
@@ -139,7 +139,7 @@ ALL: list[Callable[[str], Operation]] = [
 
 
 @pytest.mark.parametrize("make", ALL)
-@virtual
+@networked
 async def test_every_operation(make: Callable[[str], Operation]) -> None:
     """Each operation takes effect once, and its own notification confirms it."""
     async with floor() as here:
@@ -149,7 +149,7 @@ async def test_every_operation(make: Callable[[str], Operation]) -> None:
         await here.until(lambda: here.simulator.platform.count(operation.session, operation.name) == 1)
 
 
-@virtual
+@networked
 async def test_answer_cut_off() -> None:
     """A connection that breaks after the request leaves a doubt; the notification clears it; nothing is repeated."""
     async with floor() as here:
@@ -160,7 +160,7 @@ async def test_answer_cut_off() -> None:
         assert here.simulator.platform.count(session, "SendMessage") == 1
 
 
-@virtual
+@networked
 async def test_answer_and_notification_lost() -> None:
     """Without answer and notification the session is read back: it shows what happened, and nothing is repeated."""
     async with floor() as here:
@@ -171,7 +171,7 @@ async def test_answer_and_notification_lost() -> None:
         assert here.simulator.platform.count(session, "Leave") == 1
 
 
-@virtual
+@networked
 async def test_nothing_to_settle() -> None:
     """Without a time to settle, what is in doubt is read back at once."""
     async with floor() as here:
@@ -183,7 +183,7 @@ async def test_nothing_to_settle() -> None:
         assert (progress.state, VirtualClock().monotonic() - began < 1) == (FollowUpState.INTENDED, True)
 
 
-@virtual
+@networked
 async def test_request_lost() -> None:
     """A request that never arrived is in doubt, too: the session shows that it didn't happen, and it is sent again."""
     async with floor() as here:
@@ -194,7 +194,7 @@ async def test_request_lost() -> None:
         assert here.simulator.platform.count(session, "Leave") == 1
 
 
-@virtual
+@networked
 async def test_parked() -> None:
     """In doubt, and without a way to tell, an operation is parked for a person: it is never sent twice."""
     async with floor() as here:
@@ -206,7 +206,7 @@ async def test_parked() -> None:
         assert here.simulator.platform.count(session, "SendMessage") == 0
 
 
-@virtual
+@networked
 async def test_interrupted() -> None:
     """What a crash left as sent is in doubt after it."""
     async with floor() as here:
@@ -219,7 +219,7 @@ async def test_interrupted() -> None:
         )
 
 
-@virtual
+@networked
 async def test_interrupted_after_the_effect() -> None:
     """What happened before the crash is found in the notifications since it was sent, and isn't sent again."""
     async with floor() as here:
@@ -231,7 +231,7 @@ async def test_interrupted_after_the_effect() -> None:
         assert here.simulator.platform.count(session, "SendMessage") == 1
 
 
-@virtual
+@networked
 async def test_accepted_and_nothing_happens() -> None:
     """GWS takes it and does nothing: the session shows that, and it is sent again, until the attempts are used up."""
     async with floor() as here:
@@ -242,7 +242,7 @@ async def test_accepted_and_nothing_happens() -> None:
         assert ended.because == "GWS took it, and the session shows that it didn't happen"
 
 
-@virtual
+@networked
 async def test_accepted_and_nothing_can_tell() -> None:
     """GWS takes it, no notification comes, and no session can tell: unconfirmed, and not sent again."""
     async with floor() as here:
@@ -253,7 +253,7 @@ async def test_accepted_and_nothing_can_tell() -> None:
         assert here.simulator.platform.count(session, "SendMessage") == 1
 
 
-@virtual
+@networked
 async def test_notification_lost() -> None:
     """GWS takes it and the notification is lost: the session shows it."""
     async with floor() as here:
@@ -263,7 +263,7 @@ async def test_notification_lost() -> None:
         assert (ended.state, ended.because) == (OBSERVED, "no notification, but the session shows it")
 
 
-@virtual
+@networked
 async def test_server_errors() -> None:
     """A status code that says "not now" is tried again after a pause."""
     async with floor() as here:
@@ -282,7 +282,7 @@ async def ask_for_a_minute(here: Floor) -> None:
         await asyncio.sleep(5)
 
 
-@virtual
+@networked
 async def test_refused_credentials() -> None:
     """A request whose credentials are refused changed nothing: it is intended again, not in doubt, for after that."""
     async with floor() as here:
@@ -301,7 +301,7 @@ async def test_refused_credentials() -> None:
 @pytest.mark.parametrize(
     ("make", "state"), [(Operation.leave, "SENT"), (Operation.leave, "ACCEPTED")], ids=["in doubt", "accepted"]
 )
-@virtual
+@networked
 async def test_platform_gone(make: Callable[[str], Operation], state: str) -> None:
     """While it can't be read back, it stays where it is, and is looked at again later."""
     async with floor() as here:
@@ -317,7 +317,7 @@ async def test_platform_gone(make: Callable[[str], Operation], state: str) -> No
         assert ended.state is FollowUpState.INTENDED
 
 
-@virtual
+@networked
 async def test_refused_and_not_readable() -> None:
     """A refusal stays one where the session can't be read back to see whether it was needed."""
     async with floor() as here:
@@ -326,7 +326,7 @@ async def test_refused_and_not_readable() -> None:
         assert ended.state is FAILED
 
 
-@virtual
+@networked
 async def test_ended_stays_ended() -> None:
     """What has ended is left as it is."""
     async with floor() as here:
@@ -346,7 +346,7 @@ def publish(here: Floor, session: str, kind: str, reference: int) -> None:
 
 
 @pytest.mark.parametrize(("reference", "state"), [(35, FAILED), (36, UNCONFIRMED)], ids=["own", "another's"])
-@virtual
+@networked
 async def test_error_notified(reference: int, state: FollowUpState) -> None:
     """An error with the request's reference ends it as failed; another request's error doesn't."""
     async with floor() as here:
@@ -358,7 +358,7 @@ async def test_error_notified(reference: int, state: FollowUpState) -> None:
         assert (await going).state is state
 
 
-@virtual
+@networked
 async def test_reference_alone() -> None:
     """Where nothing else would show it, the notification with the request's reference confirms it."""
     async with floor() as here:
@@ -370,7 +370,7 @@ async def test_reference_alone() -> None:
         assert (await going).state is CONFIRMED
 
 
-@virtual
+@networked
 async def test_slow_answer_cut_off() -> None:
     """A doubt begins when the connection breaks, however long that took: only then is the effect waited for."""
     async with floor(gws={"delay": ["3s", "3s"]}) as here:

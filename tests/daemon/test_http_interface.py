@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from cometd_servers import virtual
+from cometd_servers import with_sockets
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.http_interface import IDLE_SECONDS, LINGERING_SECONDS, PATHS, serving
 from fbsessiond.metrics import Metrics, Standing
@@ -94,7 +94,7 @@ async def refusal(listen: str) -> str:
         ("localhost:0", "http://127.0.0.1:"),
     ],
 )
-@virtual
+@with_sockets
 async def test_alive(listen: str, begin: str) -> None:
     """It lives where it is told to listen, says where that is, and asks nobody how anything is."""
     async with served(listen) as there:
@@ -103,7 +103,7 @@ async def test_alive(listen: str, begin: str) -> None:
         assert await there.ask("/livez") == (200, "alive\n")
 
 
-@virtual
+@with_sockets
 async def test_no_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is asked what `localhost` is: it can't be anything beyond this machine."""
     create_server = socket.create_server
@@ -120,7 +120,7 @@ async def test_no_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
     assert places == [("127.0.0.1", 0)] * 2
 
 
-@virtual
+@with_sockets
 async def test_off() -> None:
     """Without an address nothing is served."""
     async with serving("", list, Metrics(), VirtualClock()) as address:
@@ -143,7 +143,7 @@ async def test_off() -> None:
         ),
     ],
 )
-@virtual
+@with_sockets
 async def test_ready(checks: list[Check], status: int, words: str, lines: list[str]) -> None:
     """It is ready while all checks hold; asked for more, it says how each of them is."""
     async with served(ANY_PORT, *checks) as there:
@@ -152,7 +152,7 @@ async def test_ready(checks: list[Check], status: int, words: str, lines: list[s
             assert await there.ask(target) == (status, "\n".join([*lines, ""]))
 
 
-@virtual
+@with_sockets
 async def test_failing_check(caplog: pytest.LogCaptureFixture) -> None:
     """A check that fails to say how it is leaves nothing ready, and is told in the log alone; the daemon lives."""
     async with served() as there:
@@ -164,7 +164,7 @@ async def test_failing_check(caplog: pytest.LogCaptureFixture) -> None:
         assert await there.ask("/livez") == (200, "alive\n")
 
 
-@virtual
+@with_sockets
 async def test_metrics() -> None:
     """Metrics are those of the moment, in their own format."""
     async with served() as there:
@@ -177,7 +177,7 @@ async def test_metrics() -> None:
 
 
 @pytest.mark.parametrize("target", [*PATHS, "/", "/nowhere"])
-@virtual
+@with_sockets
 async def test_headers(target: str) -> None:
     """No answer is kept by anybody, or taken for anything but text; HEAD brings the same without the text."""
     async with served(ANY_PORT, FINE) as there:
@@ -191,7 +191,7 @@ async def test_headers(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["/", "/livez/", "/LIVEZ", "/readyz/verbose", "/metrics/../nowhere", "/%2e%2e/x"])
-@virtual
+@with_sockets
 async def test_nothing_here(target: str) -> None:
     """Where nothing is, it says what there is."""
     async with served() as there:
@@ -200,7 +200,7 @@ async def test_nothing_here(target: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
-@virtual
+@with_sockets
 async def test_methods(method: str) -> None:
     """There is nothing to do here but to read."""
     async with served() as there:
@@ -210,7 +210,7 @@ async def test_methods(method: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:8707", "127.9.9.9", "[::1]", "[::1]:8707"])
-@virtual
+@with_sockets
 async def test_hosts(host: str) -> None:
     """This machine can be asked for by each of its names, with any port: it may be forwarded."""
     async with served() as there:
@@ -234,7 +234,7 @@ async def test_hosts(host: str) -> None:
         "",
     ],
 )
-@virtual
+@with_sockets
 async def test_other_hosts(host: str) -> None:
     """Who asks for another host gets nothing: a web page may have led a browser here."""
     async with served() as there:
@@ -243,7 +243,7 @@ async def test_other_hosts(host: str) -> None:
             assert (status, text) == (403, "the Host header should be this machine's: localhost, 127.0.0.1 or [::1]\n")
 
 
-@virtual
+@with_sockets
 async def test_no_host() -> None:
     """A plain old probe, which sends no Host, is no browser's, and is answered."""
     async with served() as there:
@@ -260,7 +260,7 @@ async def test_no_host() -> None:
         b"\x16\x03\x01 who speaks TLS\r\n\r\n",
     ],
 )
-@virtual
+@with_sockets
 async def test_limits(request_head: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """What is longer than anybody needs, or isn't HTTP, is refused, and the connection ends; the log isn't filled."""
     async with served() as there:
@@ -269,7 +269,7 @@ async def test_limits(request_head: bytes, caplog: pytest.LogCaptureFixture) -> 
     assert caplog.records == []
 
 
-@virtual
+@with_sockets
 async def test_bodies() -> None:
     """A body is read by nobody: the answer comes before it, and the rest of it isn't waited for long."""
     async with served() as there:
@@ -279,7 +279,7 @@ async def test_bodies() -> None:
         assert asyncio.get_running_loop().time() - began <= LINGERING_SECONDS + 1
 
 
-@virtual
+@with_sockets
 async def test_idle_connections() -> None:
     """A connection on which nothing is asked is closed after a while."""
     async with served() as there:
@@ -288,7 +288,7 @@ async def test_idle_connections() -> None:
         assert IDLE_SECONDS <= asyncio.get_running_loop().time() - began <= IDLE_SECONDS + 1
 
 
-@virtual
+@with_sockets
 async def test_stop() -> None:
     """It stops at once, whoever is connected, and its port is free."""
     async with served() as there:
@@ -306,7 +306,7 @@ async def test_stop() -> None:
         assert again.address == there.address
 
 
-@virtual
+@with_sockets
 async def test_stop_with_a_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that doesn't read its answer holds up the stop for a moment only."""
     async with served() as there:
@@ -319,7 +319,7 @@ async def test_stop_with_a_client_that_does_not_read(monkeypatch: pytest.MonkeyP
     writer.transport.abort()
 
 
-@virtual
+@with_sockets
 async def test_port_in_use() -> None:
     """A port that is taken is told with what to do."""
     async with served() as there:
@@ -328,7 +328,7 @@ async def test_port_in_use() -> None:
         assert await there.ask("/livez") == (200, "alive\n")
 
 
-@virtual
+@with_sockets
 async def test_unix_socket(tmp_path: Path) -> None:
     """On a Unix socket it serves its own user alone, whatever Host is asked for, and leaves nothing behind."""
     path = tmp_path / "s"
@@ -343,7 +343,7 @@ async def test_unix_socket(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-@virtual
+@with_sockets
 async def test_never_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before a Unix socket is for its own user alone nobody can connect to it."""
     chmod = Path.chmod
@@ -360,7 +360,7 @@ async def test_never_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert answers == [errno.ECONNREFUSED]
 
 
-@virtual
+@with_sockets
 async def test_left_over_socket(tmp_path: Path) -> None:
     """The socket's file of a process that is dead is replaced."""
     path = tmp_path / "s"
@@ -372,7 +372,7 @@ async def test_left_over_socket(tmp_path: Path) -> None:
         assert await there.ask("/livez") == (200, "alive\n")
 
 
-@virtual
+@with_sockets
 async def test_living_socket(tmp_path: Path) -> None:
     """A socket at which somebody answers isn't touched."""
     path = tmp_path / "s"
@@ -381,7 +381,7 @@ async def test_living_socket(tmp_path: Path) -> None:
         assert await there.ask("/livez") == (200, "alive\n")
 
 
-@virtual
+@with_sockets
 async def test_busy_socket(tmp_path: Path) -> None:
     """Nor is one at which somebody listens who is too busy to answer."""
     path = tmp_path / "s"
@@ -393,7 +393,7 @@ async def test_busy_socket(tmp_path: Path) -> None:
         assert path.is_socket()
 
 
-@virtual
+@with_sockets
 async def test_other_files(tmp_path: Path) -> None:
     """What isn't a socket is never replaced, nor what a link leads to."""
     (tmp_path / "notes").write_text("mine")
@@ -406,7 +406,7 @@ async def test_other_files(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
 
 
-@virtual
+@with_sockets
 async def test_impossible_paths(tmp_path: Path) -> None:
     """A path at which no socket can be is told, whatever the system's reason is."""
     nowhere = f"unix:{tmp_path}/nowhere/s"
@@ -415,7 +415,7 @@ async def test_impossible_paths(tmp_path: Path) -> None:
     assert await refusal(too_long) == f"http.listen: can't listen on {too_long}: AF_UNIX path too long"
 
 
-@virtual
+@with_sockets
 async def test_successor(tmp_path: Path) -> None:
     """Who stops doesn't remove what another one has put in the place of its socket; nor does it mind if it is gone."""
     path = tmp_path / "s"
@@ -431,7 +431,7 @@ async def test_successor(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-@virtual
+@with_sockets
 async def test_failing_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it can't start for a reason of its own, no socket is left open, and no file."""
 

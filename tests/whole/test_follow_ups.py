@@ -1,12 +1,12 @@
 """Follow-ups, from a transition to their confirmation, against the simulated GWS over real sockets."""
 
-from cometd_servers import virtual
 from fbsessiond import Operation
 from fbsessiond.follow_up import FollowUpState
 from floor import WRAP_UP, floor
+from virtual_network import networked
 
 
-@virtual
+@networked
 async def test_leave_and_wrap_up() -> None:
     """Leave is passed on, LeftChat is notified and journaled, and what the handler asks for then is confirmed."""
     async with floor(WRAP_UP) as here:

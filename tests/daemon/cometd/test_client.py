@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiocometd.exceptions import ClientError, ServerError
 
-from cometd_servers import Json, ScriptedServer, run_with_sockets, scripted, virtual
+from cometd_servers import Json, ScriptedServer, scripted
 from fbsessiond.cometd.client import SteppedClient
 from fbsessiond.cometd.exchange import ExchangeError
 from fbsessiond.cometd.handover import Handover
@@ -17,6 +17,7 @@ from fbsessiond.cometd.rules import DEFAULT_HOLD_MS, Cause
 from fbsessiond.cometd.transport import Wire
 from fbsessiond.gws.access import Access, Basic
 from fbsessiond.testing import EPOCH, VirtualClock
+from virtual_network import networked, run_networked
 
 
 @asynccontextmanager
@@ -34,7 +35,7 @@ async def client_of(
             await client.close(farewell=False)
 
 
-@virtual
+@networked
 async def test_nothing_is_sent_but_what_is_asked_for() -> None:
     """A handshake, a subscription and a connect are one message each, and close adds a farewell."""
     server = ScriptedServer()
@@ -54,7 +55,7 @@ async def test_nothing_is_sent_but_what_is_asked_for() -> None:
         assert server.received[2]["advice"] == {"timeout": 0}
 
 
-@virtual
+@networked
 async def test_each_connect_acknowledges_the_last_batch() -> None:
     """Nothing at first, then the last number, until a new session begins."""
     server = ScriptedServer(acknowledge=True)
@@ -72,7 +73,7 @@ async def test_each_connect_acknowledges_the_last_batch() -> None:
         assert numbers == [-1, 1, 2, 3, 3, -1]
 
 
-@virtual
+@networked
 async def test_another_clients_number_is_not_acknowledged() -> None:
     """A reply that went astray says nothing about this session's batches, one without a clientId does."""
 
@@ -99,7 +100,7 @@ def position_of(client: SteppedClient) -> Position:
 
 @pytest.mark.parametrize("transport", ["long-polling", "websocket"])
 @pytest.mark.parametrize("acknowledge", [True, False])
-@virtual
+@networked
 async def test_another_client_goes_on(transport: str, acknowledge: bool) -> None:
     """It connects in the same session, by the same way, acknowledges the last batch, and can say goodbye."""
     server = ScriptedServer(acknowledge=acknowledge)
@@ -124,7 +125,7 @@ async def test_another_client_goes_on(transport: str, acknowledge: bool) -> None
         assert server.handshakes == 1
 
 
-@virtual
+@networked
 async def test_a_client_without_a_session_has_no_name() -> None:
     """Before the handshake, and after the end."""
     async with client_of(ScriptedServer()) as (client, _):
@@ -135,7 +136,7 @@ async def test_a_client_without_a_session_has_no_name() -> None:
         assert (client.client_id, client.transport_name) == ("", "")
 
 
-@virtual
+@networked
 async def test_a_server_without_the_extension() -> None:
     """It gets no numbers, and one that sends none gets the same again."""
     server = ScriptedServer()
@@ -152,7 +153,7 @@ async def test_a_server_without_the_extension() -> None:
         assert server.seen("/meta/connect")[-1]["ext"] == {"ack": -1}
 
 
-@virtual
+@networked
 async def test_a_handshake_forgets_the_old_advice() -> None:
     """What the last session was told doesn't count for the next."""
     server = ScriptedServer(hold_ms=20_000)
@@ -165,7 +166,7 @@ async def test_a_handshake_forgets_the_old_advice() -> None:
         assert client.advice.hold_ms == DEFAULT_HOLD_MS
 
 
-@virtual
+@networked
 async def test_the_first_transport_that_both_know_is_taken() -> None:
     """Without any there is no session."""
     server = ScriptedServer(transports=("long-polling", "callback-polling"))
@@ -178,7 +179,7 @@ async def test_the_first_transport_that_both_know_is_taken() -> None:
             await client.open()
 
 
-@virtual
+@networked
 async def test_signing_in_first() -> None:
     """A GET fetches cookies and CSRF token before the handshake, which isn't tried where that fails."""
     server = ScriptedServer()
@@ -207,12 +208,12 @@ def test_closing_is_silent_whatever_the_server_does(caplog: pytest.LogCaptureFix
             await client.close()
             assert len(server.seen("/meta/disconnect")) == 1
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
     assert not caplog.records
 
 
 @pytest.mark.parametrize("transport", ["long-polling", "websocket"])
-@virtual
+@networked
 async def test_a_farewell_that_is_cancelled(transport: str) -> None:
     """The way is closed all the same, and nothing is said twice."""
     server = ScriptedServer()

@@ -13,6 +13,7 @@ from cometd_servers import LOOPBACK, run_with_sockets
 from fbsessiond import limits
 from fbsessiond.cometd.exchange import ExchangeError, Response, failure_of, get, post
 from fbsessiond.cometd.rules import CONNECT_SECONDS, Cause
+from virtual_network import run_networked
 
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -38,7 +39,7 @@ def exchanged(serve: Serve, limit_seconds: float = 10.0) -> Response:
         async with serving(serve) as url, aiohttp.ClientSession() as session:
             return await post(session, url, b"[]", headers={"Authorization": "x"}, limit_seconds=limit_seconds)
 
-    return run_with_sockets(scenario())
+    return run_networked(scenario())
 
 
 def failed(serve: Serve) -> ExchangeError:
@@ -72,7 +73,7 @@ def test_a_get_has_the_same_limits() -> None:
                 await get(session, url, headers={"Authorization": "x"})
             assert caught.value.cause is Cause.REFUSED
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_a_server_that_never_answers() -> None:
             assert caught.value.cause is Cause.TIMED_OUT
             return asyncio.get_running_loop().time()
 
-    assert run_with_sockets(scenario()) == pytest.approx(35.0, abs=1.0)
+    assert run_networked(scenario()) == pytest.approx(35.0, abs=1.0)
 
 
 def dripping(pause_seconds: float, pieces: int) -> Serve:
@@ -193,7 +194,7 @@ def test_a_server_that_is_not_there() -> None:
                 await post(session, f"http://{LOOPBACK}:1/secret", b"", headers={}, limit_seconds=1.0)
             return caught.value
 
-    error = run_with_sockets(scenario())
+    error = run_networked(scenario())
     assert error.cause is Cause.UNREACHABLE
     assert "secret" not in str(error)
 

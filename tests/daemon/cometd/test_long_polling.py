@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from cometd_servers import Json, ScriptedServer, receiving_from, virtual
+from cometd_servers import Json, ScriptedServer, receiving_from
 from fbsessiond.cometd.events import Connected, Lost
 from fbsessiond.cometd.rules import Cause
+from virtual_network import networked
 
 
-@virtual
+@networked
 async def test_a_request_is_one_message_with_credentials() -> None:
     """Each message has its number, and goes with the agent's authorization."""
     async with receiving_from() as (server, receiver):
@@ -29,7 +30,7 @@ async def test_a_request_is_one_message_with_credentials() -> None:
     [b"[]", b"<html>", b'[{"channel":"/meta/connect","id":"99","successful":true}]', b'[{"channel":"/meta/x"}]'],
     ids=["empty", "login page", "another request's", "another channel's"],
 )
-@virtual
+@networked
 async def test_a_response_without_the_reply_is_a_failure(body: bytes) -> None:
     """The same session goes on after a pause."""
     server = ScriptedServer()
@@ -40,7 +41,7 @@ async def test_a_response_without_the_reply_is_a_failure(body: bytes) -> None:
         assert server.handshakes == 1
 
 
-@virtual
+@networked
 async def test_messages_beside_an_unusable_reply_are_handed_over() -> None:
     """What was read is never dropped."""
     server = ScriptedServer()
@@ -50,7 +51,7 @@ async def test_messages_beside_an_unusable_reply_are_handed_over() -> None:
         assert receiver.numbers == [1]
 
 
-@virtual
+@networked
 async def test_messages_can_come_with_any_reply() -> None:
     """Without acknowledgements a server sends them with the reply to a subscription, too."""
 

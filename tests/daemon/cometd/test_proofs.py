@@ -5,10 +5,11 @@ from itertools import pairwise
 
 import pytest
 
-from cometd_servers import Json, Proxy, ScriptedServer, receiving, receiving_from, scripted, virtual
+from cometd_servers import Json, Proxy, ScriptedServer, receiving, receiving_from, scripted
 from fbsessiond.cometd.events import Connected, Handshaken, Lost, Subscribed, SubscriptionRefused
 from fbsessiond.gap import Break, GapCause
 from fbsessiond.testing import VirtualClock
+from virtual_network import networked
 
 WAYS = pytest.mark.parametrize("transport", ["long-polling", "websocket"])
 DENIED = {"channel": "/meta/subscribe", "successful": False, "error": "403:/b:denied"}
@@ -25,7 +26,7 @@ def notification(number: int) -> Json:
 
 
 @WAYS
-@virtual
+@networked
 async def test_each_connect_extends_one_chain(transport: str) -> None:
     """It reaches from the subscription's confirmation to the last connect; without a wish for it, it says not where."""
     async with receiving_from(ScriptedServer(hold_ms=10_000), transports=(transport,)) as (_, receiver):
@@ -39,7 +40,7 @@ async def test_each_connect_extends_one_chain(transport: str) -> None:
 
 
 @WAYS
-@virtual
+@networked
 async def test_messages_and_their_proof_are_one_batch(transport: str) -> None:
     """So they are committed at once: what comes with a connect's reply has the proof of that connect."""
     async with receiving_from(transports=(transport,)) as (server, receiver):
@@ -52,7 +53,7 @@ async def test_messages_and_their_proof_are_one_batch(transport: str) -> None:
         assert batch.received_at == receiver.proved[1].until
 
 
-@virtual
+@networked
 async def test_messages_that_come_unasked_prove_nothing() -> None:
     """Between two connects nobody knows whether they are all."""
     async with receiving_from(transports=("websocket",)) as (server, receiver):
@@ -65,7 +66,7 @@ async def test_messages_that_come_unasked_prove_nothing() -> None:
         assert receiver.taken[1].proof == receiver.proved[1]
 
 
-@virtual
+@networked
 async def test_messages_with_a_reply_that_nobody_waits_for() -> None:
     """They arrive with the next batch."""
     async with receiving_from(transports=("websocket",)) as (server, receiver):
@@ -78,7 +79,7 @@ async def test_messages_with_a_reply_that_nobody_waits_for() -> None:
         assert receiver.taken[0].proof == receiver.proved[1]
 
 
-@virtual
+@networked
 async def test_messages_with_a_subscriptions_reply_prove_nothing_yet() -> None:
     """They are handed over at once, and the connect that follows proves them."""
     server = ScriptedServer()
@@ -94,7 +95,7 @@ async def test_messages_with_a_subscriptions_reply_prove_nothing_yet() -> None:
     [{"successful": False, "error": "500::busy"}, {"clientId": "another"}, {"id": "99"}, {"channel": "/meta/other"}],
     ids=["failed", "another client's", "another request's", "another channel's"],
 )
-@virtual
+@networked
 async def test_messages_with_a_reply_that_proves_nothing(said: Json) -> None:
     """They arrive all the same, together with the break."""
     server = ScriptedServer()
@@ -105,7 +106,7 @@ async def test_messages_with_a_reply_that_proves_nothing(said: Json) -> None:
         assert receiver.proofs[:-1] == [Break(GapCause.NETWORK)]
 
 
-@virtual
+@networked
 async def test_nothing_is_proved_while_a_channel_is_refused() -> None:
     """That is told once; the chain begins when the last subscription is confirmed."""
     server = ScriptedServer(hold_ms=5_000)
@@ -126,7 +127,7 @@ async def test_nothing_is_proved_while_a_channel_is_refused() -> None:
 
 @pytest.mark.parametrize("hold_seconds", [0, 10])
 @WAYS
-@virtual
+@networked
 async def test_a_lost_session_ends_the_chain(transport: str, hold_seconds: int) -> None:
     """A break says why, and the next session's chain begins with its own subscription.
 
@@ -151,7 +152,7 @@ async def test_a_lost_session_ends_the_chain(transport: str, hold_seconds: int) 
         assert another.since == receiver.heard(Subscribed)[1].at > second.until
 
 
-@virtual
+@networked
 async def test_a_server_that_is_away_at_first() -> None:
     """However often it is tried, that is one break; the first chain follows it."""
     server = ScriptedServer()
@@ -164,7 +165,7 @@ async def test_a_server_that_is_away_at_first() -> None:
 
 
 @pytest.mark.parametrize("acknowledge", [True, False])
-@virtual
+@networked
 async def test_a_response_that_is_cut(acknowledge: bool) -> None:
     """With acknowledgements its messages come again, in the same chain; without them they're lost, and it ends."""
     async with (

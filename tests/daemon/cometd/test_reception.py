@@ -7,16 +7,7 @@ import pytest
 import structlog
 from aiohttp import web
 
-from cometd_servers import (
-    Answer,
-    Json,
-    ScriptedServer,
-    receiving,
-    receiving_from,
-    run_with_sockets,
-    scripted,
-    virtual,
-)
+from cometd_servers import Answer, Json, ScriptedServer, receiving, receiving_from, scripted
 from fbsessiond import limits
 from fbsessiond.cometd.events import (
     Closed,
@@ -32,6 +23,7 @@ from fbsessiond.cometd.rules import Cause
 from fbsessiond.errors import RefusedError
 from fbsessiond.gap import Break, GapCause
 from fbsessiond.testing import VirtualClock
+from virtual_network import networked, run_networked
 
 UNKNOWN = [
     {
@@ -49,7 +41,7 @@ def too_long(_: Json) -> web.Response:
     return web.Response(body=b" " * (limits.RESPONSE_BYTES + 1))
 
 
-@virtual
+@networked
 async def test_the_first_connect_is_answered_at_once() -> None:
     """It asks for no hold, so that the proof comes now; the second leaves the hold to the server."""
     async with receiving_from() as (server, receiver):
@@ -73,7 +65,7 @@ async def test_the_first_connect_is_answered_at_once() -> None:
     ],
     ids=str,
 )
-@virtual
+@networked
 async def test_a_failed_connect_is_repeated_in_the_same_session(answer: Answer, cause: Cause) -> None:
     """Nothing that a server does for a moment ends the session or the source."""
     server = ScriptedServer()
@@ -86,7 +78,7 @@ async def test_a_failed_connect_is_repeated_in_the_same_session(answer: Answer, 
         await receiver.until(lambda: receiver.numbers == [1])
 
 
-@virtual
+@networked
 async def test_a_failed_handshake_is_repeated() -> None:
     """Until it succeeds."""
     server = ScriptedServer()
@@ -97,7 +89,7 @@ async def test_a_failed_handshake_is_repeated() -> None:
         assert not any(lost.session for lost in receiver.heard(Lost))
 
 
-@virtual
+@networked
 async def test_an_unknown_client_gets_a_new_session() -> None:
     """It is subscribed again, and connects with the new clientId."""
     server = ScriptedServer()
@@ -112,7 +104,7 @@ async def test_an_unknown_client_gets_a_new_session() -> None:
         assert server.seen("/meta/connect")[-1]["clientId"] == "client-2"
 
 
-@virtual
+@networked
 async def test_a_server_that_knows_nobody_is_not_stormed() -> None:
     """Handshakes are five seconds apart."""
     server = ScriptedServer()
@@ -123,7 +115,7 @@ async def test_a_server_that_knows_nobody_is_not_stormed() -> None:
         assert all(later - earlier >= 4.9 for earlier, later in pairwise(times))
 
 
-@virtual
+@networked
 async def test_a_response_that_is_too_long_costs_the_session() -> None:
     """The error is clear, and a new session begins."""
     server = ScriptedServer()
@@ -135,7 +127,7 @@ async def test_a_response_that_is_too_long_costs_the_session() -> None:
         assert server.handshakes == 2
 
 
-@virtual
+@networked
 async def test_a_refused_subscription_is_tried_again_every_second() -> None:
     """Until it is confirmed; the other channel works meanwhile."""
     server = ScriptedServer()
@@ -155,7 +147,7 @@ async def test_a_refused_subscription_is_tried_again_every_second() -> None:
 @pytest.mark.parametrize(
     "refusal", [401, b'[{"channel":"/meta/connect","successful":false,"error":"401::no"}]'], ids=str
 )
-@virtual
+@networked
 async def test_credentials_refused_in_mid_session(refusal: int | bytes) -> None:
     """They are sent afresh, without the old cookies, and the source goes on."""
     server = ScriptedServer()
@@ -178,7 +170,7 @@ async def test_credentials_refused_in_mid_session(refusal: int | bytes) -> None:
 
 
 @pytest.mark.parametrize("channel", ["/meta/handshake", "/meta/connect"])
-@virtual
+@networked
 async def test_credentials_that_were_good_are_refused_for_good(channel: str) -> None:
     """They are tried again every four seconds for a minute; then the source ends, and says so once."""
     async with receiving_from() as (server, receiver):
@@ -198,7 +190,7 @@ async def test_credentials_that_were_good_are_refused_for_good(channel: str) -> 
         assert len(server.received) == sent
 
 
-@virtual
+@networked
 async def test_credentials_that_are_refused_for_a_while() -> None:
     """A success ends it, however often it happens: the source goes on."""
     async with receiving_from() as (server, receiver):
@@ -214,7 +206,7 @@ async def test_credentials_that_are_refused_for_a_while() -> None:
         assert {lost.cause for lost in receiver.heard(Lost)} == {Cause.REFUSED}
 
 
-@virtual
+@networked
 async def test_a_bayeux_refusal_of_the_handshake() -> None:
     """It counts like HTTP's."""
     server = ScriptedServer()
@@ -225,7 +217,7 @@ async def test_a_bayeux_refusal_of_the_handshake() -> None:
         assert len(server.received) == 1
 
 
-@virtual
+@networked
 async def test_a_csrf_token_that_the_refusal_brings() -> None:
     """The next handshake has it, and so does every request after that."""
 
@@ -242,7 +234,7 @@ async def test_a_csrf_token_that_the_refusal_brings() -> None:
         assert tokens[:4] == [None, "4a92be65", "4a92be65", "4a92be65"]
 
 
-@virtual
+@networked
 async def test_a_server_without_a_common_transport() -> None:
     """It may be mended, so it is asked again."""
     server = ScriptedServer(transports=("callback-polling",))
@@ -254,7 +246,7 @@ async def test_a_server_without_a_common_transport() -> None:
 
 
 @pytest.mark.parametrize("transport", ["long-polling", "websocket"])
-@virtual
+@networked
 async def test_a_session_is_renewed_at_once(transport: str) -> None:
     """A held connect is interrupted, once; the old session gets a farewell, and the new one its subscription."""
     async with receiving_from(ScriptedServer(acknowledge=True), transports=(transport,)) as (server, receiver):
@@ -278,7 +270,7 @@ async def test_a_session_is_renewed_at_once(transport: str) -> None:
         await receiver.until_received(1)
 
 
-@virtual
+@networked
 async def test_another_process_takes_the_session_up() -> None:
     """It says so, subscribes nothing, and goes on with the chain; each proof says where the next one can."""
     async with scripted(ScriptedServer(acknowledge=True)) as server:
@@ -303,7 +295,7 @@ def test_logs_hold_no_secret_and_no_data() -> None:
             await receiver.until(lambda: receiver.error or receiver.heard(Connected))
 
     with structlog.testing.capture_logs() as logs:
-        run_with_sockets(scenario())
+        run_networked(scenario())
     said = repr(logs)
     assert "Unknown client" in said
     assert not [secret for secret in ("secret", "YWdlbnQxOnNlY3JldA", "client-1") if secret in said]

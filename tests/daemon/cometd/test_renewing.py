@@ -4,13 +4,14 @@ import asyncio
 
 import pytest
 
-from cometd_servers import Json, ScriptedServer, receiving_from, virtual
+from cometd_servers import Json, ScriptedServer, receiving_from
 from fbsessiond.cometd.events import Closed, Connected, Handshaken, Lost, Refused
 from fbsessiond.errors import RefusedError
 from fbsessiond.gap import Break, GapCause
+from virtual_network import networked
 
 
-@virtual
+@networked
 async def test_a_session_that_is_renewed_several_times_at_once() -> None:
     """That is once, even while the old session's farewell isn't answered; later it is another time."""
     async with receiving_from() as (server, receiver):
@@ -30,7 +31,7 @@ async def test_a_session_that_is_renewed_several_times_at_once() -> None:
         assert receiver.error is None
 
 
-@virtual
+@networked
 async def test_a_session_is_renewed_while_a_batch_is_not_committed() -> None:
     """What was read is still taken, once."""
     async with receiving_from(ScriptedServer(acknowledge=True)) as (server, receiver):
@@ -47,7 +48,7 @@ async def test_a_session_is_renewed_while_a_batch_is_not_committed() -> None:
         assert receiver.numbers == [1]
 
 
-@virtual
+@networked
 async def test_a_session_is_renewed_during_an_outage() -> None:
     """Whether the farewell arrives doesn't matter; the handshake is tried like any other."""
     async with receiving_from() as (server, receiver):
@@ -66,7 +67,7 @@ async def test_a_session_is_renewed_during_an_outage() -> None:
 
 
 @pytest.mark.parametrize("order", ["renew first", "close first", "while it says goodbye"])
-@virtual
+@networked
 async def test_a_source_that_is_renewed_and_closed(order: str) -> None:
     """The end is the end: no other session is begun, and the old one gets one farewell."""
     async with receiving_from() as (server, receiver):
@@ -87,7 +88,7 @@ async def test_a_source_that_is_renewed_and_closed(order: str) -> None:
 
 
 @pytest.mark.parametrize("transport", ["long-polling", "websocket"])
-@virtual
+@networked
 async def test_a_source_that_is_renewed_when_it_has_given_up(transport: str) -> None:
     """The refusal stands, though the way isn't closed yet."""
 

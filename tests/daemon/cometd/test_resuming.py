@@ -9,11 +9,12 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from cometd_servers import Answer, Json, Receiver, ScriptedServer, receiving, scripted, virtual
+from cometd_servers import Answer, Json, Receiver, ScriptedServer, receiving, scripted
 from fbsessiond.cometd.events import Closed, Connected, Handshaken, Resumed, Subscribed
 from fbsessiond.cometd.proving import Position, read_position
 from fbsessiond.gap import Break, GapCause
 from fbsessiond.testing import VirtualClock
+from virtual_network import networked
 
 UNKNOWN: list[Json] = [
     {"channel": "/meta/connect", "successful": False, "error": "402::x", "advice": {"reconnect": "handshake"}}
@@ -46,7 +47,7 @@ async def stopped(server: ScriptedServer, **settings: Any) -> Receiver:
 
 
 @WAYS
-@virtual
+@networked
 async def test_the_session_goes_on(transport: str) -> None:
     """What waited meanwhile arrives once, in the same chain, without a handshake or a subscription."""
     async with scripted(ScriptedServer(acknowledge=True)) as server:
@@ -75,7 +76,7 @@ async def test_the_session_goes_on(transport: str) -> None:
         assert {message["channel"] for message in server.received[before:]} == {"/meta/connect"}
 
 
-@virtual
+@networked
 async def test_a_position_says_how_far_it_is_proved() -> None:
     """The next process doubts what the last connect proved if the session turns out to be gone."""
     async with scripted(ScriptedServer(acknowledge=True)) as server:
@@ -89,7 +90,7 @@ async def test_a_position_says_how_far_it_is_proved() -> None:
         )
 
 
-@virtual
+@networked
 async def test_a_third_process_goes_on_with_the_second() -> None:
     """Each position is like the first."""
     async with scripted(ScriptedServer(acknowledge=True)) as server:
@@ -103,7 +104,7 @@ async def test_a_third_process_goes_on_with_the_second() -> None:
         assert server.handshakes == 1
 
 
-@virtual
+@networked
 async def test_what_was_not_committed_comes_again() -> None:
     """A position is as old as the batch that it was committed with: a crash after that costs nothing."""
     async with scripted(ScriptedServer(acknowledge=True)) as server:
@@ -115,7 +116,7 @@ async def test_what_was_not_committed_comes_again() -> None:
             assert two.proved[0].chain == one.proved[0].chain
 
 
-@virtual
+@networked
 async def test_without_acknowledgements_it_is_another_chain() -> None:
     """The session goes on, but the last response may have been lost: what was sent before isn't proved."""
     async with scripted() as server:
@@ -127,7 +128,7 @@ async def test_without_acknowledgements_it_is_another_chain() -> None:
             assert (two.proved[0].chain, two.proved[0].since) == ("client-1/1", two.heard(Connected)[0].at)
 
 
-@virtual
+@networked
 async def test_cookies_and_csrf_token_go_on() -> None:
     """They tie the session together on the server's side."""
 
@@ -157,7 +158,7 @@ async def test_cookies_and_csrf_token_go_on() -> None:
     ],
     ids=["unknown", "Bayeux 403", "HTTP 403", "HTTP 401"],
 )
-@virtual
+@networked
 async def test_a_session_that_the_server_does_not_know_any_more(answer: Answer, cause: GapCause) -> None:
     """A handshake follows at once, and another chain; nothing is said to the old session.
 
@@ -177,7 +178,7 @@ async def test_a_session_that_the_server_does_not_know_any_more(answer: Answer, 
             assert not server.seen("/meta/disconnect")
 
 
-@virtual
+@networked
 async def test_a_server_that_is_away_when_the_process_comes_back() -> None:
     """The session is tried again, like any other."""
     async with scripted(ScriptedServer(acknowledge=True)) as server:
@@ -213,7 +214,7 @@ def garbage(_: Position) -> bytes:
 
 
 @pytest.mark.parametrize("changed", [elsewhere, by_another_way, older, garbage])
-@virtual
+@networked
 async def test_a_position_that_does_not_fit_is_ignored(changed: Callable[[Position], bytes]) -> None:
     """A new session is begun, as without a position; nothing of the old one is sent."""
     async with scripted(ScriptedServer(acknowledge=True)) as server:
@@ -225,7 +226,7 @@ async def test_a_position_that_does_not_fit_is_ignored(changed: Callable[[Positi
             assert two.proved[0].chain == "client-2/0"
 
 
-@virtual
+@networked
 async def test_a_position_whose_access_can_not_be_read() -> None:
     """The session is tried all the same: credentials go with each request."""
     async with scripted(ScriptedServer(acknowledge=True)) as server:
@@ -236,7 +237,7 @@ async def test_a_position_whose_access_can_not_be_read() -> None:
             assert (server.handshakes, two.proved[0].chain) == (1, one.proved[0].chain)
 
 
-@virtual
+@networked
 async def test_a_channel_that_is_wanted_now() -> None:
     """It is subscribed in the same session, before the connect; the chain begins with its confirmation."""
     async with scripted(ScriptedServer(acknowledge=True)) as server:
@@ -250,7 +251,7 @@ async def test_a_channel_that_is_wanted_now() -> None:
             assert two.source.status.acknowledged == ("/a", "/b")
 
 
-@virtual
+@networked
 async def test_a_position_counts_once() -> None:
     """Whoever iterates again begins a new session: that of the position may be over."""
     async with scripted(ScriptedServer(acknowledge=True)) as server:
@@ -263,7 +264,7 @@ async def test_a_position_counts_once() -> None:
             assert server.handshakes == 2
 
 
-@virtual
+@networked
 async def test_a_process_that_does_not_keep_its_session() -> None:
     """It says goodbye, and there is nothing to go on with; one that took a session up ends it as well."""
     async with scripted(ScriptedServer(acknowledge=True)) as server:

@@ -8,20 +8,11 @@ from typing import Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cometd_servers import (
-    LOOPBACK,
-    Json,
-    Proxy,
-    Receiver,
-    ScriptedServer,
-    number_of,
-    receiving,
-    run_with_sockets,
-    scripted,
-)
+from cometd_servers import LOOPBACK, Json, Proxy, Receiver, ScriptedServer, number_of, receiving, scripted
 from fbsessiond.gap import Proof
 from fbsessiond.message import Batch
 from fbsessiond.testing import VirtualClock
+from virtual_network import run_networked
 
 DOINGS: Final = ("publish", "cut", "reset", "fail", "stray", "forget", "renew", "restart", "crash")
 STRAY: Final[list[Json]] = [{"channel": "/meta/connect", "successful": True, "clientId": "another"}]
@@ -123,4 +114,4 @@ def test_what_is_proved_has_arrived(doings: list[str], acknowledge: bool) -> Non
             await story.tell([*doings, "publish"])
             story.check()
 
-    run_with_sockets(scenario())
+    run_networked(scenario())

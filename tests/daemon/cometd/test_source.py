@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from cometd_servers import ScriptedServer, receiving, receiving_from, scripted, virtual
+from cometd_servers import ScriptedServer, receiving, receiving_from, scripted
 from fbsessiond.chance import SeededChance
 from fbsessiond.cometd.events import Closed, Connected, Handshaken, SinkSlow, Subscribed
 from fbsessiond.cometd.proving import read_position
@@ -16,9 +16,10 @@ from fbsessiond.gap import Break, GapCause, Proof
 from fbsessiond.gws.access import Access, Basic
 from fbsessiond.message import Origin
 from fbsessiond.testing import EPOCH, VirtualClock
+from virtual_network import networked
 
 
-@virtual
+@networked
 async def test_batches_carry_agent_origin_time_and_the_bytes_as_they_stood() -> None:
     """What arrives together is one batch, word for word."""
     async with receiving_from() as (server, receiver):
@@ -33,7 +34,7 @@ async def test_batches_carry_agent_origin_time_and_the_bytes_as_they_stood() -> 
         assert batch.messages[0].channel == "/v2/me/facebooksession"
 
 
-@virtual
+@networked
 async def test_no_connect_leaves_before_the_batch_is_committed() -> None:
     """While a batch isn't committed nothing is sent, and the next connect acknowledges it."""
     async with receiving_from(ScriptedServer(acknowledge=True)) as (server, receiver):
@@ -51,7 +52,7 @@ async def test_no_connect_leaves_before_the_batch_is_committed() -> None:
         assert server.seen("/meta/connect")[-1]["ext"]["ack"] > max(acknowledged)
 
 
-@virtual
+@networked
 async def test_a_slow_sink_is_reported_once_while_it_stalls() -> None:
     """After two seconds without a commit an event says so; a quick commit says nothing."""
     async with receiving_from() as (server, receiver):
@@ -66,7 +67,7 @@ async def test_a_slow_sink_is_reported_once_while_it_stalls() -> None:
         assert slow[0].at - receiver.taken[-1].received_at == timedelta(seconds=2)
 
 
-@virtual
+@networked
 async def test_cancelling_a_wait_loses_nothing() -> None:
     """What is read while nobody waits comes with the next call."""
     async with scripted() as server, Access(Basic("agent1", "secret")) as access:
@@ -85,7 +86,7 @@ async def test_cancelling_a_wait_loses_nothing() -> None:
             assert got == [b'{"number": %d}' % number for number in range(50)]
 
 
-@virtual
+@networked
 async def test_closing_says_goodbye_and_ends_the_iteration() -> None:
     """After aclose the server has no session, the status says so, and there are no more batches."""
     async with receiving_from() as (server, receiver):
@@ -100,7 +101,7 @@ async def test_closing_says_goodbye_and_ends_the_iteration() -> None:
         assert receiver.error is None
 
 
-@virtual
+@networked
 async def test_closing_for_a_warm_resume_keeps_the_session() -> None:
     """Without a farewell nothing is sent at the end, and each proof has said where another source can go on."""
     async with receiving_from(keep=True) as (server, receiver):
@@ -111,7 +112,7 @@ async def test_closing_for_a_warm_resume_keeps_the_session() -> None:
         assert not receiver.heard(Closed)[0].farewell
 
 
-@virtual
+@networked
 async def test_an_iterator_that_was_never_asked_closes_without_a_trace() -> None:
     """Nothing is opened before the first batch is asked for."""
     async with scripted() as server, Access(Basic("agent1", "secret")) as access:
@@ -126,7 +127,7 @@ async def test_an_iterator_that_was_never_asked_closes_without_a_trace() -> None
             await anext(batches)
 
 
-@virtual
+@networked
 async def test_refused_credentials_end_the_iteration() -> None:
     """A wrong password is sent once, and never again."""
     async with scripted() as server, Access(Basic("agent1", "secret")) as access:
@@ -143,7 +144,7 @@ async def test_refused_credentials_end_the_iteration() -> None:
         assert not source.status.connected
 
 
-@virtual
+@networked
 async def test_events_come_in_the_order_of_what_happened() -> None:
     """A session begins, its subscription is confirmed, and a connect proves it."""
     async with receiving_from() as (_, receiver):
@@ -152,7 +153,7 @@ async def test_events_come_in_the_order_of_what_happened() -> None:
         assert receiver.source.status.acknowledged == ("/v2/me/*",)
 
 
-@virtual
+@networked
 async def test_no_connect_leaves_before_a_proof_is_committed() -> None:
     """A batch without messages is to be committed like any other."""
     async with scripted() as server, Access(Basic("agent1", "secret")) as access:
@@ -169,7 +170,7 @@ async def test_no_connect_leaves_before_a_proof_is_committed() -> None:
             asking.cancel()
 
 
-@virtual
+@networked
 async def test_a_position_is_for_the_first_iterator() -> None:
     """It goes on with the session that it names, and the next iterator begins one of its own."""
     async with scripted(ScriptedServer(acknowledge=True)) as server:
@@ -184,7 +185,7 @@ async def test_a_position_is_for_the_first_iterator() -> None:
             assert server.handshakes == 2
 
 
-@virtual
+@networked
 async def test_there_is_nothing_to_renew_before_the_first_batch_is_asked_for() -> None:
     """Nor is it made up for: the session that then begins is a new one anyway."""
     async with scripted() as server, Access(Basic("agent1", "secret")) as access:

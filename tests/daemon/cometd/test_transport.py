@@ -3,9 +3,10 @@
 import pytest
 import structlog
 
-from cometd_servers import Json, ScriptedServer, receiving_from, run_with_sockets, virtual
+from cometd_servers import Json, ScriptedServer, receiving_from
 from fbsessiond.cometd.events import Connected, Handshaken, Lost
 from fbsessiond.cometd.rules import Cause
+from virtual_network import networked, run_networked
 
 
 def advising(advice: Json) -> Json:
@@ -14,7 +15,7 @@ def advising(advice: Json) -> Json:
 
 
 @pytest.mark.parametrize("transport", ["long-polling", "websocket"])
-@virtual
+@networked
 async def test_advice_is_followed_in_milliseconds(transport: str) -> None:
     """After an interval of 2000 the next connect leaves two seconds later."""
     server = ScriptedServer()
@@ -36,14 +37,14 @@ def test_strange_advice_is_logged_once() -> None:
             await receiver.until(lambda: len(receiver.heard(Connected)) == 3)
 
     with structlog.testing.capture_logs() as logs:
-        run_with_sockets(scenario())
+        run_networked(scenario())
     said = [entry["event"] for entry in logs]
     assert said.count("cometd.advice.clamped") == 1
     assert said.count("cometd.cookies.shared") == 1
 
 
 @pytest.mark.parametrize("missing", [{"clientId": None}, {"clientId": 7}, {"supportedConnectionTypes": None}], ids=str)
-@virtual
+@networked
 async def test_a_handshake_without_what_a_session_needs(missing: Json) -> None:
     """It is a failure, and repeated."""
     reply = {"channel": "/meta/handshake", "successful": True, "clientId": "c"}
@@ -56,7 +57,7 @@ async def test_a_handshake_without_what_a_session_needs(missing: Json) -> None:
         assert len(receiver.heard(Handshaken)) == 1
 
 
-@virtual
+@networked
 async def test_a_response_that_is_not_bayeux() -> None:
     """A login page is a failure, and only its length is told."""
     server = ScriptedServer()
@@ -68,7 +69,7 @@ async def test_a_response_that_is_not_bayeux() -> None:
 
 
 @pytest.mark.parametrize("successful", [{"successful": False}, {"successful": "true"}, {}], ids=str)
-@virtual
+@networked
 async def test_a_handshake_that_is_declined(successful: Json) -> None:
     """It is repeated after a pause; what isn't plainly a success is none."""
     server = ScriptedServer()
@@ -78,7 +79,7 @@ async def test_a_handshake_that_is_declined(successful: Json) -> None:
         assert [(lost.cause, lost.words) for lost in receiver.heard(Lost)] == [(Cause.UNSUCCESSFUL, "500 busy")]
 
 
-@virtual
+@networked
 async def test_a_reply_for_another_client_is_not_ours() -> None:
     """It proves nothing about this session."""
     server = ScriptedServer()
@@ -88,7 +89,7 @@ async def test_a_reply_for_another_client_is_not_ours() -> None:
         assert [lost.cause for lost in receiver.heard(Lost)] == [Cause.NOT_BAYEUX]
 
 
-@virtual
+@networked
 async def test_the_agents_http_session_outlives_the_transport() -> None:
     """Closing the source closes no connection that REST still uses."""
     async with receiving_from() as (_, receiver):

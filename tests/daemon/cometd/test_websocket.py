@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from cometd_servers import Receiver, ScriptedServer, receiving_from, virtual
+from cometd_servers import Receiver, ScriptedServer, receiving_from
 from fbsessiond import limits
 from fbsessiond.cometd.events import Connected, Handshaken, Lost, SinkSlow
 from fbsessiond.cometd.rules import Cause
+from virtual_network import networked
 
 
 @asynccontextmanager
@@ -21,7 +22,7 @@ async def connected(server: ScriptedServer | None = None) -> AsyncGenerator[tupl
         yield serving, receiver
 
 
-@virtual
+@networked
 async def test_notifications_and_acknowledgements_over_a_websocket() -> None:
     """They come with the replies to connects, as they do by long-polling."""
     async with connected(ScriptedServer(acknowledge=True)) as (server, receiver):
@@ -36,7 +37,7 @@ async def test_notifications_and_acknowledgements_over_a_websocket() -> None:
         )
 
 
-@virtual
+@networked
 async def test_notifications_that_come_unasked() -> None:
     """The reader never waits for a reply to its own request."""
     async with connected() as (server, receiver):
@@ -46,7 +47,7 @@ async def test_notifications_that_come_unasked() -> None:
         assert receiver.numbers == list(range(20))
 
 
-@virtual
+@networked
 async def test_a_stalled_consumer_holds_the_server_back_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory stays bounded, because the reader reads no further, and nothing is lost."""
     async with connected() as (server, receiver):
@@ -69,7 +70,7 @@ async def test_a_stalled_consumer_holds_the_server_back_at_the_limit(monkeypatch
         assert receiver.numbers == list(range(100))
 
 
-@virtual
+@networked
 async def test_a_closed_socket_is_a_loss_and_the_session_goes_on() -> None:
     """Another socket is opened for the same clientId, and nothing is said to be whole that may not be."""
     async with connected() as (server, receiver):
@@ -79,7 +80,7 @@ async def test_a_closed_socket_is_a_loss_and_the_session_goes_on() -> None:
         assert server.handshakes == 1
 
 
-@virtual
+@networked
 async def test_a_socket_closed_between_two_exchanges_is_a_loss_too() -> None:
     """Messages may have been on the way, though nobody waited for a reply."""
     async with connected() as (server, receiver):
@@ -95,7 +96,7 @@ async def test_a_socket_closed_between_two_exchanges_is_a_loss_too() -> None:
         assert server.handshakes == 1
 
 
-@virtual
+@networked
 async def test_a_reply_that_never_comes() -> None:
     """The wait ends at the limit, with another socket."""
     async with connected(ScriptedServer(hold_ms=20_000)) as (server, receiver):
@@ -106,7 +107,7 @@ async def test_a_reply_that_never_comes() -> None:
         await receiver.until(lambda: receiver.source.status.connected)
 
 
-@virtual
+@networked
 async def test_a_half_open_connection_is_found_out_long_before_the_hold_ends() -> None:
     """A server that doesn't answer pings is gone, though nothing closed the socket."""
     async with connected(ScriptedServer(hold_ms=600_000, half_open=True)) as (_, receiver):
@@ -115,7 +116,7 @@ async def test_a_half_open_connection_is_found_out_long_before_the_hold_ends() -
         assert asyncio.get_running_loop().time() < 25
 
 
-@virtual
+@networked
 async def test_a_frame_that_is_too_long() -> None:
     """It is refused unread, and a new session begins."""
     async with connected() as (server, receiver):
@@ -125,7 +126,7 @@ async def test_a_frame_that_is_too_long() -> None:
         await receiver.until(lambda: len(receiver.heard(Handshaken)) == 2)
 
 
-@virtual
+@networked
 async def test_a_server_that_no_longer_speaks_websocket() -> None:
     """A status instead of a socket is a failure like others."""
     server = ScriptedServer()
@@ -135,7 +136,7 @@ async def test_a_server_that_no_longer_speaks_websocket() -> None:
         assert [lost.cause for lost in receiver.heard(Lost)] == [Cause.STATUS, Cause.STATUS]
 
 
-@virtual
+@networked
 async def test_closing_leaves_no_task_behind() -> None:
     """The reader's task ends with the source."""
     async with connected():
@@ -144,7 +145,7 @@ async def test_closing_leaves_no_task_behind() -> None:
     assert not left
 
 
-@virtual
+@networked
 async def test_a_socket_that_can_not_be_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failure to send is a failure of the exchange, and of that alone."""
     async with connected() as (server, receiver):

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import pytest
 from aiohttp import web
 
-from cometd_servers import LOOPBACK, virtual
+from cometd_servers import LOOPBACK
 from fbsessiond import Operation
 from fbsessiond.chance import SeededChance
 from fbsessiond.errors import RefusedError, UnavailableError
@@ -27,6 +27,7 @@ from fbsessiond.simulator.scenario import Scenario
 from fbsessiond.simulator.simulator import Simulator, simulating
 from fbsessiond.testing import VirtualClock
 from floor import AGENT, floor
+from virtual_network import networked
 
 SESSION = "0002DaAVKJ0V0095"
 LEAVE = Operation.leave(SESSION)
@@ -150,7 +151,7 @@ def invited(simulator: Simulator) -> str:
 # What is asked.
 
 
-@virtual
+@networked
 async def test_operation() -> None:
     """An operation is a POST of its name and parameters to the session's own path."""
     async with asking(says(statusCode=0, referenceId=35)) as (platform, rest):
@@ -160,7 +161,7 @@ async def test_operation() -> None:
         assert json.loads(platform.bodies[0]) == {"operationName": "Consult", "targetPath": "/users/2"}
 
 
-@virtual
+@networked
 async def test_session_id_is_quoted() -> None:
     """An id can't lead to another path, however it is spelled."""
     async with asking() as (platform, rest):
@@ -173,7 +174,7 @@ async def test_session_id_is_quoted() -> None:
     [(Basic(AGENT, "secret"), Basic(AGENT, "secret").authorization()), (Bearer("abc.def"), "Bearer abc.def")],
     ids=["basic", "bearer"],
 )
-@virtual
+@networked
 async def test_credentials(credentials: Basic | Bearer, sent: str) -> None:
     """They go with each request."""
     async with asking(credentials=credentials) as (platform, rest):
@@ -183,7 +184,7 @@ async def test_credentials(credentials: Basic | Bearer, sent: str) -> None:
 
 
 @pytest.mark.parametrize("credentials", [Basic(AGENT, "simulated"), Bearer(token_of(AGENT))], ids=["basic", "bearer"])
-@virtual
+@networked
 async def test_simulated(credentials: Basic | Bearer) -> None:
     """Sessions are listed and found, and operations on them taken."""
     async with simulated(credentials) as (simulator, rest):
@@ -202,7 +203,7 @@ async def test_simulated(credentials: Basic | Bearer) -> None:
 
 @pytest.mark.parametrize("code", sorted(STATUS_CODES))
 @pytest.mark.parametrize("http", [200, 400, 500])
-@virtual
+@networked
 async def test_status_codes(code: int, http: int) -> None:
     """Each status code has its outcome, whatever the HTTP status beside it."""
     async with asking(says(http, statusCode=code)) as (platform, rest):
@@ -216,7 +217,7 @@ async def test_status_codes(code: int, http: int) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>Bad gateway</html>", b"[]", b'{"statusCode": 0'])
-@virtual
+@networked
 async def test_no_json(content: bytes) -> None:
     """A body that isn't the platform's leaves an operation in doubt, and a question without an answer."""
     async with asking(says_plainly(200, content), all=[says_plainly(200, content)]) as (_, rest):
@@ -226,7 +227,7 @@ async def test_no_json(content: bytes) -> None:
             await rest.sessions()
 
 
-@virtual
+@networked
 async def test_long_answer() -> None:
     """An answer that is longer than any list of sessions isn't read to its end."""
     async with asking(says_plainly(200, b" " * 10_000_000), all=[says_plainly(200, b" " * 10_000_000)]) as (_, rest):
@@ -236,7 +237,7 @@ async def test_long_answer() -> None:
             await rest.sessions()
 
 
-@virtual
+@networked
 async def test_redirect() -> None:
     """A redirect is an answer like another: nothing is sent to where it leads."""
     async with serving() as elsewhere:
@@ -253,7 +254,7 @@ async def test_redirect() -> None:
 # Connections.
 
 
-@virtual
+@networked
 async def test_no_connection() -> None:
     """Where nobody listens nothing was sent, and trying again can help."""
     async with serving() as platform:
@@ -266,7 +267,7 @@ async def test_no_connection() -> None:
             await Rest(url, access).sessions()
 
 
-@virtual
+@networked
 async def test_no_connection_in_time() -> None:
     """While all connections are taken up nothing is sent, so that nothing is in doubt."""
     async with asking(hang) as (platform, rest):
@@ -281,7 +282,7 @@ async def test_no_connection_in_time() -> None:
 
 
 @pytest.mark.parametrize("broken", [cut, cut_short], ids=["before the answer", "in its middle"])
-@virtual
+@networked
 async def test_cut(broken: Answer) -> None:
     """A connection that breaks leaves the operation in doubt; it isn't sent again by itself."""
     async with asking(says(statusCode=0), broken) as (platform, rest):
@@ -292,7 +293,7 @@ async def test_cut(broken: Answer) -> None:
 
 
 @pytest.mark.parametrize(("fault", "count"), [("drop", 1), ("drop-request", 0)])
-@virtual
+@networked
 async def test_cut_by_the_simulator(fault: str, count: int) -> None:
     """From outside nobody can tell whether it was cut before or after the request was taken."""
     async with simulated() as (simulator, rest):
@@ -304,7 +305,7 @@ async def test_cut_by_the_simulator(fault: str, count: int) -> None:
         assert simulator.platform.count(session, "Reject") == count
 
 
-@virtual
+@networked
 async def test_broken_compression() -> None:
     """An answer that can't be unpacked tells nothing."""
     answer = says_plainly(200, b"no gzip", {"Content-Encoding": "gzip"})
@@ -313,7 +314,7 @@ async def test_broken_compression() -> None:
             await rest.operate(LEAVE)
 
 
-@virtual
+@networked
 async def test_time_out() -> None:
     """Without an answer in time the operation is in doubt."""
     async with asking(hang) as (_, rest):
@@ -326,7 +327,7 @@ async def test_time_out() -> None:
 # Signing in.
 
 
-@virtual
+@networked
 async def test_refused_credentials() -> None:
     """They are tried afresh once, and never again: another failure could lock the account."""
     async with asking(says(403, **NOT_SIGNED_IN), me=[says(403, **NOT_SIGNED_IN)]) as (platform, rest):
@@ -339,7 +340,7 @@ async def test_refused_credentials() -> None:
         assert len(platform.seen) == 2
 
 
-@virtual
+@networked
 async def test_refused_credentials_of_many() -> None:
     """However many requests find that out at a time, one of them tries afresh."""
     async with asking(says(403, **NOT_SIGNED_IN), me=[says(401)]) as (platform, rest):
@@ -376,7 +377,7 @@ async def until_refused(rest: Rest, *, seconds: float) -> bool:
     return False
 
 
-@virtual
+@networked
 async def test_good_credentials_refused_for_good() -> None:
     """They are tried afresh every four seconds for a minute, as what checks them may be restarting; then no more."""
     gate = Gate()
@@ -393,7 +394,7 @@ async def test_good_credentials_refused_for_good() -> None:
         assert len(platform.seen) == sent
 
 
-@virtual
+@networked
 async def test_good_credentials_refused_for_a_while() -> None:
     """A success gives them another minute."""
     gate = Gate()
@@ -406,7 +407,7 @@ async def test_good_credentials_refused_for_a_while() -> None:
             assert not await until_refused(rest, seconds=50)
 
 
-@virtual
+@networked
 async def test_good_credentials_of_many() -> None:
     """However many requests find that out in the same seconds, one of them tries afresh."""
     gate = Gate()
@@ -425,7 +426,7 @@ async def test_good_credentials_of_many() -> None:
     [says(500, statusCode=4), says_plainly(503, b"<html>"), says_plainly(404, b"")],
     ids=["GWS's own failure", "a proxy's", "no such place"],
 )
-@virtual
+@networked
 async def test_credentials_that_nobody_looked_at(answer: Answer) -> None:
     """An answer that isn't "passed on" doesn't say that they are good: a refusal is final at once."""
     async with asking(answer, says(403, **NOT_SIGNED_IN), me=[says(403, **NOT_SIGNED_IN)]) as (platform, rest):
@@ -436,7 +437,7 @@ async def test_credentials_that_nobody_looked_at(answer: Answer) -> None:
         assert platform.lines.count(f"GET {ME}") == 1
 
 
-@virtual
+@networked
 async def test_refused_by_the_simulator() -> None:
     """A wrong password is refused."""
     async with simulated(Basic(AGENT, "wrong")) as (_, rest):
@@ -444,7 +445,7 @@ async def test_refused_by_the_simulator() -> None:
             await rest.sessions()
 
 
-@virtual
+@networked
 async def test_signed_in_but_refused() -> None:
     """Where only the operation's own path refuses, the credentials are good: later it may not, and nothing happened."""
     async with asking(says(403, **NOT_SIGNED_IN)) as (platform, rest):
@@ -454,7 +455,7 @@ async def test_signed_in_but_refused() -> None:
         assert platform.lines == [f"POST {ONE}", f"GET {ME}", f"POST {ONE}"]
 
 
-@virtual
+@networked
 async def test_expired_session() -> None:
     """403 with status code 20 in the middle: it signs in afresh, without the old cookies, and sends it again."""
     cookie = {"Set-Cookie": "JSESSIONID=old; Path=/"}
@@ -468,7 +469,7 @@ async def test_expired_session() -> None:
         assert [request.cookies.get("JSESSIONID") for request in platform.seen] == [None, "old", None, None]
 
 
-@virtual
+@networked
 async def test_signing_in_once() -> None:
     """Requests that find the HTTP session over at the same time share one fresh sign-in, and its cookies."""
     valid = "JSESSIONID=new"
@@ -485,7 +486,7 @@ async def test_signing_in_once() -> None:
         assert platform.lines.count(f"POST {ONE}") == 12
 
 
-@virtual
+@networked
 async def test_expired_in_the_simulator() -> None:
     """An HTTP session that ends between two requests costs a fresh sign-in, and the operation takes effect once."""
     async with simulated(gws={"csrf": True}) as (simulator, rest):
@@ -497,7 +498,7 @@ async def test_expired_in_the_simulator() -> None:
         assert simulator.platform.count(session, "Accept") == 1
 
 
-@virtual
+@networked
 async def test_platform_breaks_while_signing_in() -> None:
     """Where the fresh sign-in gets no answer, nothing was changed, and trying again can help."""
     async with asking(says(403, **NOT_SIGNED_IN), me=[cut]) as (_, rest):
@@ -520,7 +521,7 @@ def demanding(header: str, token: str) -> Answer:
     return answer
 
 
-@virtual
+@networked
 async def test_csrf_token() -> None:
     """A token that is missing is fetched, under the name that the server gives it, and kept; cookies stay."""
     given = {"X-CSRF-HEADER": "X-Own-Name", "X-Own-Name": "one", "Set-Cookie": "JSESSIONID=kept; Path=/"}
@@ -531,7 +532,7 @@ async def test_csrf_token() -> None:
         assert [request.cookies.get("JSESSIONID") for request in platform.seen[2:]] == ["kept", "kept"]
 
 
-@virtual
+@networked
 async def test_changed_csrf_token() -> None:
     """Where the server has changed it, the new one is fetched; requests that find that out together fetch it once."""
     old = {"X-CSRF-HEADER": "X-CSRF-TOKEN", "X-CSRF-TOKEN": "old"}
@@ -544,7 +545,7 @@ async def test_changed_csrf_token() -> None:
         assert "X-CSRF-TOKEN" not in platform.seen[-1].headers
 
 
-@virtual
+@networked
 async def test_csrf_token_never_fits() -> None:
     """Where the server refuses the token that it just gave, the operation wasn't performed, and never will be."""
     async with asking(demanding("X-CSRF-TOKEN", "other")) as (platform, rest):
@@ -554,7 +555,7 @@ async def test_csrf_token_never_fits() -> None:
         assert len(platform.seen) == 3
 
 
-@virtual
+@networked
 async def test_csrf_token_of_the_simulator() -> None:
     """An operation as the very first request takes effect."""
     async with simulated(gws={"csrf": True}) as (simulator, rest):
@@ -572,7 +573,7 @@ async def test_csrf_token_of_the_simulator() -> None:
     [{}, {"facebooksessions": None}, {"facebooksessions": {}}, {"facebooksessions": "x"}, {"facebooksessions": [1]}],
     ids=["missing", "null", "a table", "a text", "numbers"],
 )
-@virtual
+@networked
 async def test_no_list(body: dict[str, Any]) -> None:
     """An answer that doesn't list sessions says nothing about them, which isn't the same as none."""
     async with asking(all=[says(statusCode=0, **body)]) as (_, rest):
@@ -581,7 +582,7 @@ async def test_no_list(body: dict[str, Any]) -> None:
             await rest.session(SESSION)
 
 
-@virtual
+@networked
 async def test_list() -> None:
     """Sessions come as the platform describes them; one that isn't among them is none of the agent's any more."""
     listed = [{"id": "1", "state": "Chatting"}, {"state": "without an id"}]
@@ -593,7 +594,7 @@ async def test_list() -> None:
 
 
 @pytest.mark.parametrize(("http", "code"), [(500, 4), (404, 6), (403, 3)])
-@virtual
+@networked
 async def test_list_refused(http: int, code: int) -> None:
     """A refusal to list them is told with its status code."""
     async with asking(all=[says(http, statusCode=code)]) as (_, rest):
@@ -604,7 +605,7 @@ async def test_list_refused(http: int, code: int) -> None:
 # Addresses.
 
 
-@virtual
+@networked
 async def test_addresses_in_messages() -> None:
     """Whatever addresses answers and notifications carry, requests go to the configured platform alone."""
     async with serving() as elsewhere, floor() as here:
@@ -622,7 +623,7 @@ async def test_addresses_in_messages() -> None:
         assert elsewhere.seen == []
 
 
-@virtual
+@networked
 async def test_addresses_in_answers() -> None:
     """An answer's own addresses aren't followed, in headers or in the body."""
     async with serving() as elsewhere:

@@ -5,13 +5,13 @@ import asyncio
 import aiohttp
 import pytest
 
-from cometd_servers import run_with_sockets
 from fbsessiond.chance import SeededChance
 from fbsessiond.gws.access import Access, Basic
 from fbsessiond.simulator.faults import FaultKind
 from fbsessiond.simulator.scenario import QUIET
 from fbsessiond.simulator.simulator import simulating
 from fbsessiond.testing import VirtualClock
+from virtual_network import run_networked
 
 
 def test_a_request_and_its_answer() -> None:
@@ -31,7 +31,7 @@ def test_a_request_and_its_answer() -> None:
                 assert response.status == 404
                 assert (await response.json())["statusCode"] == 6
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
 
 
 def test_a_cut_connection() -> None:
@@ -48,7 +48,7 @@ def test_a_cut_connection() -> None:
             async with session.get(f"{simulator.url}/simulator/state") as response:
                 assert (await response.json())["faults"]["struck"]["drop"] >= 1
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
 
 
 def test_an_answer_that_is_cut_short() -> None:
@@ -73,7 +73,7 @@ def test_an_answer_that_is_cut_short() -> None:
             assert len(whole) == announced
             assert whole.startswith(half)
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
 
 
 def test_a_request_that_hangs() -> None:
@@ -93,4 +93,4 @@ def test_a_request_that_hangs() -> None:
             with pytest.raises(aiohttp.ClientConnectionError):
                 await other
 
-    run_with_sockets(scenario())
+    run_networked(scenario())

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from cometd_servers import run_with_sockets
 from fbsessiond.chance import SeededChance
 from fbsessiond.cometd.events import ConnectionEvent, Handshaken, Lost
 from fbsessiond.cometd.source import CometdSettings, CometdSource
@@ -25,6 +24,7 @@ from fbsessiond.simulator.scenario import Scenario
 from fbsessiond.simulator.simulator import Simulator, simulating
 from fbsessiond.testing import EPOCH, VirtualClock
 from simulator_parts import NOTIFICATIONS, SESSIONS, Caller, calling
+from virtual_network import run_networked
 
 BUSY: dict[str, Any] = {
     "duration": "40s",
@@ -122,7 +122,7 @@ def test_sessions_live_as_the_daemon_sees_them() -> None:
             assert len(acknowledged) == len(watching.messages) > 50
             assert not [event for event in watching.events if isinstance(event, Lost)]
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_no_fault_on_the_way_costs_a_notification(faults: dict[str, Any]) -> Non
             assert len(watching.messages) >= len(acknowledged)
             assert states(watching.messages)
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
 
 
 @pytest.mark.parametrize("fault", ["402", "403"])
@@ -172,7 +172,7 @@ def test_the_daemon_recovers_from_a_lost_session(fault: str) -> None:
             await asyncio.sleep(1)
             assert states(watching.messages) == {session: ["Invited"]}
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
 
 
 def test_a_restart_is_told_and_forgets_who_was_connected() -> None:
@@ -214,7 +214,7 @@ def test_the_daemon_recovers_from_a_restart() -> None:
             await asyncio.sleep(1)
             assert states(watching.messages) == {session: ["Invited"]}
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
 
 
 @pytest.mark.parametrize("credentials", [Basic("agent1", "simulated"), Bearer(token_of("agent1"))])
@@ -228,7 +228,7 @@ def test_the_daemon_signs_in_and_learns_the_csrf_token(credentials: Credentials)
             await asyncio.sleep(1)
             assert states(watching.messages) == {session: ["Invited"]}
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
 
 
 def test_wrong_credentials_end_the_daemons_source() -> None:
@@ -238,7 +238,7 @@ def test_wrong_credentials_end_the_daemons_source() -> None:
         async with daemon(Basic("agent1", "wrong"), customers={"per_minute": 0}) as (_, __, task):
             assert isinstance(task.exception(), RefusedError)
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
 
 
 def test_its_documents_say_where_it_listens() -> None:
@@ -251,7 +251,7 @@ def test_its_documents_say_where_it_listens() -> None:
             (session,) = simulator.platform.sessions("agent1")
             assert session["uri"].startswith(f"{simulator.url}/api/v2/facebooksessions/")
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
 
 
 def test_ipv6() -> None:
@@ -262,7 +262,7 @@ def test_ipv6() -> None:
         async with simulating(scenario, clock=VirtualClock(), chance=SeededChance(1), host="::1") as simulator:
             assert simulator.url.startswith("http://[::1]:")
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
 
 
 def test_a_port_in_use_is_an_error() -> None:
@@ -275,7 +275,7 @@ def test_a_port_in_use_is_an_error() -> None:
                 async with simulating(Scenario(), clock=VirtualClock(), chance=SeededChance(1), port=port):
                     pass
 
-    run_with_sockets(scenario())
+    run_networked(scenario())
 
 
 def _switch(faults: dict[str, Any]) -> Request:
