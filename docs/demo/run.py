@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from threading import Timer
+from urllib.request import Request, urlopen
 
 SECONDS = 30
 HERE = Path(__file__).parent
@@ -13,7 +14,10 @@ STATE = Path(".demo")
 FBSESSIOND = [sys.executable, "-m", "fbsessiond"]
 CONFIG = ["--config", str(HERE / "demo.toml")]
 SIMULATE = [*FBSESSIOND, "simulate", "--port", "0", "--scenario", str(HERE / "scenario.toml")]
-LOOKS = (["journal", "stats"], ["journal", "verify"], ["audit", "verify"])
+LOSS_SECONDS = 12
+"""When GWS forgets the CometD session, and what waits in it: a gap, repaired within two seconds."""
+
+LOOKS = (["journal", "stats"], ["coverage"], ["journal", "verify"], ["audit", "verify"])
 
 
 def main() -> int:
@@ -24,6 +28,7 @@ def main() -> int:
         say(first := simulator.stdout.readline())
         environment = {**os.environ, "FBSESSIOND_GWS__URL": first.split()[-1], "DEMO_PASSWORD": "simulated"}  # noqa: TID251
         with subprocess.Popen([*FBSESSIOND, "run", *CONFIG], env=environment) as daemon:
+            Timer(LOSS_SECONDS, lose_session, [first.split()[-1]]).start()
             Timer(SECONDS, lambda: (daemon.terminate(), daemon.wait(), simulator.terminate())).start()
             for line in simulator.stdout:
                 say(line)
@@ -34,6 +39,13 @@ def main() -> int:
     lines = (STATE / "audit.jsonl").read_bytes().count(b"\n")
     say(f"The audit file has {lines} lines; both are in {STATE}/.\n")
     return max(statuses)
+
+
+def lose_session(url: str) -> None:
+    """Have the simulated GWS forget the daemon's CometD session."""
+    fault = Request(f"{url}/simulator/faults", b'{"402": {"count": 1}}', method="POST")  # noqa: S310  our own server
+    with urlopen(fault):  # noqa: S310  the same
+        pass
 
 
 def say(text: str) -> None:
