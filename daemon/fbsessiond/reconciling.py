@@ -232,7 +232,7 @@ class Reconciler:
             if change.kind is not Kind.REPEAT:
                 differences[notification.session_id] = Difference(state_of(document), change.kind, document)
         if not unreadable:  # one of them could be any session that seems to be gone
-            for session in (await self._journal.open_sessions(self._agent)).keys() - seen:
+            for session in sorted((await self._journal.open_sessions(self._agent)).keys() - seen):
                 gone: Document = {"id": session, "state": VANISHED}
                 differences[session] = Difference(VANISHED, Kind.TRANSITION, gone)
         notified = [one for one in differences if await self._journal.notifications(self._agent, one, place)]
