@@ -95,9 +95,11 @@ async def chat(here: Floor) -> str:
 
 
 @asynccontextmanager
-async def desk(*routes: Route, snapshots: SnapshotSettings = SNAPSHOTS) -> AsyncGenerator[tuple[Floor, str]]:
+async def desk(
+    *routes: Route, snapshots: SnapshotSettings = SNAPSHOTS, **tables: Any
+) -> AsyncGenerator[tuple[Floor, str]]:
     """Run the daemon, with a session in which the agent chats."""
-    async with floor(*routes, snapshots=snapshots) as here:
+    async with floor(*routes, snapshots=snapshots, **tables) as here:
         await repaired(here)
         yield here, await chat(here)
 

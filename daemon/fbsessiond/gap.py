@@ -6,7 +6,7 @@ chains lies a gap. So a gap is never measured: it is what no proof covers, and a
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -44,8 +44,8 @@ class Proof:
     """The same for as long as the chain holds, over restarts too."""
     since: datetime
     until: datetime
-    position: bytes | None = None
-    """Where another process can go on; only the source understands it. None: nowhere."""
+    position: bytes | None = field(default=None, repr=False)
+    """Where another process can go on; only the source understands it, and it holds secrets. None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Watched:
     """Why the chain is broken now; None: as far as is known it isn't."""
     compared_at: datetime | None
     """When the agent's sessions were last read and found as they are known here."""
-    position: bytes | None
+    position: bytes | None = field(repr=False)
     """Where the source can go on."""
     gaps: tuple[Gap, ...] = ()
     """Those that aren't closed, the oldest first."""

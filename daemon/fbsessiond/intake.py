@@ -90,7 +90,7 @@ class Intake:
             if isinstance(notification, SessionNotification) and notification.session_id is not None:
                 key = (batch.agent, notification.session_id)
                 known = learned.get(key) or await self._known_document(key)
-                if place is not None and await self._journal.notifications(*key, place):
+                if place is not None and await self._journal.shown(*key, place):
                     continue
             change = derive(known, notification, is_current=is_current)
             if is_snapshot and change.kind is Kind.REPEAT:

@@ -27,7 +27,7 @@ from fbsessiond.journal.interface import Journal, gaps_of
 from fbsessiond.lane import backoff
 from fbsessiond.message import Batch, Message, Origin
 from fbsessiond.notification import AnyNotification, Document, InvalidNotification, SessionNotification, read
-from fbsessiond.session import VANISHED
+from fbsessiond.session import TERMINAL_STATES, VANISHED
 from fbsessiond.transition import Change, Kind, derive, state_of
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ JITTER = 0.25
 
 FIRST_BACKOFF = timedelta(seconds=1)
 LONGEST_BACKOFF = timedelta(minutes=1)
+
+KEPT_SESSION = timedelta(minutes=1)
+"""A break that lasts longer is a gap for sure: no server keeps a session for so long, and what waits in it."""
 
 MOST_LOOKS = 10
 """How often in a row the list may change before this is left for later."""
@@ -144,9 +147,10 @@ class Reconciler:
         """Do what there is to do; in a gap that goes on, read the list all the same, if it can be had."""
         self._notice(watched)
         gaps = _gaps(watched)
-        if watched.gaps or (gaps and is_due):
-            await self._repair(gaps)
-        elif is_due:
+        is_long = self._clock.now() - watched.proven_until > KEPT_SESSION
+        if watched.gaps or (gaps and is_due and is_long):
+            await self._repair()
+        elif is_due and not gaps:
             await self._compare()
 
     def _notice(self, watched: Watched) -> None:
@@ -160,12 +164,15 @@ class Reconciler:
                 log.warning("gap.found", agent=self._agent, **gap.written())
         self._found = {gap.begin for gap in watched.gaps}
 
-    async def _repair(self, gaps: Sequence[Gap]) -> None:
+    async def _repair(self) -> None:
         """Write down what differs after gaps, and close those that have ended."""
         look = await self._settled_look()
         watched = await self._journal.watched(self._agent)  # one may have ended meanwhile, or have been none
         self._notice(watched)
-        gap = span([one for one in _gaps(watched) if one.begin <= look.at] or gaps)
+        gaps = [one for one in _gaps(watched) if one.begin <= look.at]
+        if not gaps:
+            return  # it was none: the session goes on, and brings what it kept
+        gap = span(gaps)
         messages = [_message(one.document, look.at, gap) for one in look.differences.values()]
         messages += [_message(document, look.at, gap) for document in look.unreadable]
         changes: Sequence[Change] = ()
@@ -186,11 +193,23 @@ class Reconciler:
             await self._journal.agree(self._agent, look.at)
             self._count([])
             return
+        if not await self._is_still_so(look):
+            return  # it was on its way, or the chain broke: the next comparison tells
         log.error("gap.silent", agent=self._agent, sessions=len(look.changes), since=iso(watched.compared_at))
         self._metrics.snapshots.labels("differed").inc()  # what differs is counted where it is written down
         self._metrics.silences.inc()
         await self._journal.doubt(self._agent)
         self._renew()
+
+    async def _is_still_so(self, seen: Look) -> bool:
+        """Say whether a change is still unknown once a connect succeeded that would have brought its notification."""
+        now = self._clock.now()
+        while (watched := await self._journal.watched(self._agent)).proven_until <= now:
+            if watched.broken is not None:
+                return False
+            await asyncio.sleep(self._settings.settling.total_seconds())
+        look = (await self._look()).only(seen.changes)
+        return bool(look.changes.items() & seen.changes.items())
 
     def _count(self, kinds: Sequence[Kind]) -> None:
         self._metrics.snapshots.labels("differed" if kinds else "agreed").inc()
@@ -229,13 +248,14 @@ class Reconciler:
             seen.add(notification.session_id)
             known = await self._journal.known(self._agent, notification.session_id)
             change = derive(known, notification, is_current=True)
-            if change.kind is not Kind.REPEAT:
+            is_news = known is not None or state_of(document) not in TERMINAL_STATES  # what ended unseen is past
+            if is_news and change.kind is not Kind.REPEAT:
                 differences[notification.session_id] = Difference(state_of(document), change.kind, document)
         if not unreadable:  # one of them could be any session that seems to be gone
             for session in sorted((await self._journal.open_sessions(self._agent)).keys() - seen):
                 gone: Document = {"id": session, "state": VANISHED}
                 differences[session] = Difference(VANISHED, Kind.TRANSITION, gone)
-        notified = [one for one in differences if await self._journal.notifications(self._agent, one, place)]
+        notified = [one for one in differences if await self._journal.shown(self._agent, one, place)]
         for session in notified:
             del differences[session]
         return Look(at, place, differences, unreadable)

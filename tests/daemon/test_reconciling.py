@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -278,19 +279,30 @@ async def test_never_settled() -> None:
         assert changes(here) == []
 
 
+async def show(here: Floor, session: str, is_shown: bool) -> None:
+    """Let a notification of a session arrive: one that shows it, or one that has only its new messages."""
+    if is_shown:
+        await here.daemon.intake.take(
+            Batch(AGENT, Origin.LIVE, VirtualClock().now(), (message({"id": session, "state": "Chatting"}),))
+        )
+    else:
+        here.simulator.back_end.tell(here.simulator.platform.customer_writes(session, "Are you there?"))
+
+
+@pytest.mark.parametrize("is_shown", [True, False])
 @networked
-async def test_notified_meanwhile() -> None:
-    """A notification that arrives while the list is read wins: what an answer shows may be older."""
+async def test_notified_meanwhile(is_shown: bool) -> None:
+    """A notification that shows the session while the list is read wins: what an answer shows may be older."""
     async with desk() as (here, session):
         listing = Listing(here, nothing)
         forget(here)
         await here.until(lambda: len(listing.asked) == 1)
         switch(here, slow={"on": ["reads"], "pause": "4s"})
         await asyncio.sleep(SNAPSHOTS.settling.total_seconds() + 1)
-        here.simulator.back_end.tell(here.simulator.platform.customer_writes(session, "Are you there?"))
+        await show(here, session, is_shown)
         await here.until(lambda: len(listing.asked) == 2)
         await repaired(here)
-        assert changes(here) == []
+        assert changes(here) == ([] if is_shown else [(session, "Chatting", "Vanished")])
 
 
 @networked
@@ -402,20 +414,31 @@ async def test_gap_after_the_look(is_proved: bool) -> None:
 
 
 @networked
-async def test_break_that_was_none() -> None:
-    """Where the chain turns out to hold, what was found meanwhile keeps the bounds that it had then."""
-    async with desk(snapshots=SnapshotSettings(timedelta(seconds=2), timedelta(seconds=5))) as (here, session):
+async def test_short_break() -> None:
+    """While the session may go on, the list isn't read: what it kept comes by itself."""
+    async with desk(snapshots=SnapshotSettings(timedelta(seconds=2), timedelta(seconds=5))) as (here, _):
         switch(here, **AWAY)
         await here.until(lambda: watched(here).broken)
-        listing, found = Listing(here, nothing), watched(here).open_gap
+        listing = Listing(here, nothing)
+        await asyncio.sleep(20)
+        assert listing.asked == []
+
+
+@networked
+async def test_break_that_was_none() -> None:
+    """Where the chain turns out to hold, what was found meanwhile is dropped: the session brings what it kept."""
+    often = SnapshotSettings(timedelta(seconds=2), timedelta(seconds=5))
+    async with desk(snapshots=often, gws={"hold": "100s", "max_interval": "5m"}) as (here, _):
+        switch(here, drop={"on": ["notifications"]})
+        await here.until(lambda: watched(here).broken)
+        listing = Listing(here, nothing)
         await here.until(lambda: listing.asked)
-        switch(here, **dict.fromkeys(AWAY))
-        await here.until(lambda: changes(here))
-        assert ledger(here) == []
-        assert watched(here).broken is None
-        assert changes(here) == [(session, "Chatting", "Vanished")]
-        assert found is not None
-        assert json.loads(entries(here)[-1].notification)["snapshot"]["gap"] == found.written()
+        switch(here, drop=None)
+        await here.until(lambda: watched(here).broken is None)
+        await here.until(lambda: len(listing.asked) > 1)
+        listing.shown = list
+        await asyncio.sleep(60)
+        assert (ledger(here), changes(here)) == ([], [])
 
 
 # Comparisons where there was no gap.
@@ -509,10 +532,49 @@ async def test_notified_during_a_comparison() -> None:
         switch(here, slow={"on": ["reads"], "pause": "4s"})
         await here.until(lambda: here.simulator.faults.struck)
         await asyncio.sleep(1)
-        here.simulator.back_end.tell(here.simulator.platform.customer_writes(session, "Are you there?"))
+        await show(here, session, True)
         await here.until(lambda: watched(here).compared_at != compared_at)
         assert len(listing.asked) == 1
         assert "silences_total" not in counted(here)
+
+
+@networked
+async def test_on_its_way() -> None:
+    """A notification that arrives late is no silence: the next connect that succeeds would have brought it."""
+    async with desk() as (here, session):
+        publish = here.simulator.bayeux.publish
+
+        def late(*notification: Any) -> int:
+            asyncio.get_running_loop().call_later(12, publish, *notification)
+            return 1
+
+        here.simulator.bayeux.publish = late  # type: ignore[method-assign]
+        listing = Listing(here)
+        await here.until(lambda: watched(here).compared_at is not None)
+        await asyncio.sleep(EVERY * 0.7)
+        operate(here, session, "Leave")
+        await here.until(lambda: len(listing.asked) >= 3)
+        await asyncio.sleep(EVERY)
+        assert "silences_total" not in counted(here)
+        assert (ledger(here), changes(here)) == ([], [])
+
+
+@networked
+async def test_break_during_a_comparison() -> None:
+    """A chain that breaks before that connect explains the difference."""
+    async with desk(gws={"hold": "100s"}) as (here, session):
+        switch(here, lose={})
+        operate(here, session, "Leave")
+        listing = Listing(here)
+        await here.until(lambda: len(listing.asked) >= 2)
+        await asyncio.sleep(1)
+        switch(here, lose=None, **AWAY)
+        forget(here)
+        await asyncio.sleep(30)
+        switch(here, **dict.fromkeys(AWAY))
+        await repaired(here)
+        assert "silences_total" not in counted(here)
+        assert changes(here) == [(session, "Chatting", "LeftChat")]
 
 
 @pytest.mark.parametrize("is_over", [True, False])

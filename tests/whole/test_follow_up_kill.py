@@ -153,7 +153,7 @@ async def run_and_kill(config: Path, chance: Chance) -> None:
     daemon = await Daemon.start(config)
     try:
         if happens(chance, 0.9):
-            await daemon.until("cometd.subscribed")
+            await daemon.until("daemon.started")
         asyncio.get_running_loop().call_later(chance.between(0, 1), daemon.process.kill)
         assert await daemon.ended() == -signal.SIGKILL, daemon.words
     finally:

@@ -43,6 +43,8 @@ class Position(msgspec.Struct, frozen=True):
     """Where a conversation can be taken up by another process, within the time for which the server keeps it."""
 
     url: str
+    whose: str
+    """Stands for the credentials: nobody else goes on with this session."""
     client: str
     transport: str
     acknowledges: bool
@@ -67,14 +69,18 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Position).decode
 
 
-def read_position(encoded: bytes | None, url: str, transports: Collection[str]) -> Position | None:
-    """Read a position; None where there is none for this server and way to it, or none that can be understood."""
+def read_position(
+    encoded: bytes | None, url: str, whose: str, *, transports: Collection[str], channels: Collection[str]
+) -> Position | None:
+    """Read a position; None where there is none that this configuration can go on with, or none that can be read."""
     try:
         position = None if encoded is None else _decode(encoded)
     except msgspec.MsgspecError:
         return None
-    is_fit = position is not None and position.url == url and position.transport in transports
-    return position if is_fit else None
+    if position is None or (position.url, position.whose) != (url, whose):
+        return None
+    is_wanted = position.transport in transports and set(position.channels) <= set(channels)
+    return position if is_wanted else None
 
 
 class Chain:

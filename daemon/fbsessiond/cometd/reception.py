@@ -160,6 +160,7 @@ class Reception:
             return None
         position = Position(
             url=self._client.url,
+            whose=self._wire.access.identity,
             client=self._client.client_id,
             transport=self._client.transport_name,
             acknowledges=self._client.acknowledged,

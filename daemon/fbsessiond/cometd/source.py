@@ -93,7 +93,9 @@ class CometdSource:
         self._clock = clock
         self._chance = chance
         self._observe = observe
-        self._position = read_position(position, settings.url, settings.transports)
+        self._position = read_position(
+            position, settings.url, access.identity, transports=settings.transports, channels=settings.channels
+        )
         self._reception: Reception | None = None
         self._status = NOTHING_TRIED
 
@@ -126,6 +128,8 @@ class CometdSource:
     def _announce(self, event: ConnectionEvent) -> None:
         self._status = self._status.after(event)
         level, name = LOGGED_AS[type(event)]
+        if isinstance(event, SubscriptionRefused) and event.times & (event.times - 1):
+            level = "debug"  # it is tried again every second: the 1st, 2nd, 4th, 8th … refusal is news
         said = {field.name: getattr(event, field.name) for field in fields(event) if field.name != "at"}
         getattr(log, level)(name, agent=self._settings.agent, **said)
         self._observe(event)

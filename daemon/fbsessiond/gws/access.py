@@ -6,6 +6,7 @@ BAYEUX_BROWSER cookie slow each other down.
 """
 
 import base64
+import hashlib
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -44,6 +45,10 @@ class Basic:
         if ":" in self.username:
             raise ConfigurationError("a user name can't hold a colon: it would end there [RFC 7617 §2]")
 
+    def identity(self) -> str:
+        """Return whose they are."""
+        return f"basic {self.username}"
+
     def authorization(self) -> str:
         """Return the value of the Authorization header [RFC 7617]."""
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
@@ -58,6 +63,10 @@ class Bearer:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", self.token):
             raise ConfigurationError("a bearer token holds letters, digits and -._~+/ only [RFC 6750 §2.1]")
+
+    def identity(self) -> str:
+        """Return whose it is: nobody but its owner knows that, so that it stands for itself."""
+        return f"bearer {self.token}"
 
     def authorization(self) -> str:
         """Return the value of the Authorization header [RFC 6750]."""
@@ -101,6 +110,11 @@ class Access:
         session, self._session = self._session, None
         if session:
             await session.close()
+
+    @property
+    def identity(self) -> str:
+        """What stands for the credentials, so that they can be told from others; a password isn't in it."""
+        return hashlib.sha256(self._credentials.identity().encode()).hexdigest()[:16]
 
     @property
     def session(self) -> aiohttp.ClientSession:

@@ -52,8 +52,10 @@ class Rest:
         A server whose multimedia part is down answers without the key, and with `statusCode` 0. Raises
         `UnavailableError` where GWS doesn't answer, `RefusedError` where it refuses the credentials.
         """
-        found = (await self._get("/me/facebooksessions?fields=*") or {}).get("facebooksessions")
-        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        answer = await self._get("/me/facebooksessions?fields=*") or {}
+        found = answer.get("facebooksessions")
+        is_whole = answer.get("statusCode") == 0  # 7 says that a part of it succeeded [a log of GWS 8.5.202]
+        if not is_whole or not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
             return None
         return found
 

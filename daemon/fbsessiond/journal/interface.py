@@ -125,6 +125,10 @@ class Journal(ABC):
         """Return when the next follow-up is due, which can be in the past; None where none is."""
 
     @abstractmethod
+    async def shown(self, agent: str, session: str, after: int) -> bool:
+        """Say whether a notification after a place, an entry's number, showed the session, not only its messages."""
+
+    @abstractmethod
     async def notifications(self, agent: str, session: str, after: int) -> Sequence[tuple[int, bytes]]:
         """Return a session's notifications after a place, an entry's number, with their places."""
 

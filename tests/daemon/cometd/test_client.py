@@ -95,7 +95,9 @@ async def test_another_clients_number_is_not_acknowledged() -> None:
 def position_of(client: SteppedClient) -> Position:
     """Return where another client can go on."""
     name, number = client.transport_name, client.batch_number
-    return Position(client.url, client.client_id, name, client.acknowledged, number, (), "", EPOCH, EPOCH, EPOCH, b"")
+    return Position(
+        client.url, "agent1", client.client_id, name, client.acknowledged, number, (), "", EPOCH, EPOCH, EPOCH, b""
+    )
 
 
 @pytest.mark.parametrize("transport", ["long-polling", "websocket"])

@@ -1,5 +1,6 @@
 """fbsessiond.cometd.proving: what a conversation proves, and where another process takes it up."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -11,9 +12,9 @@ from fbsessiond.gap import Break, GapCause, Proof
 from fbsessiond.testing import EPOCH
 
 URL = "http://gws.example/notifications"
-WAYS = ("long-polling", "websocket")
 POSITION = Position(
     url=URL,
+    whose="agent1",
     client="client-1",
     transport="long-polling",
     acknowledges=True,
@@ -233,16 +234,30 @@ def test_a_strange_name_of_a_chain(name: str, next_name: str) -> None:
     assert chain.name == next_name
 
 
+def reading(
+    encoded: bytes | None,
+    url: str = URL,
+    whose: str = "agent1",
+    transports: Sequence[str] = ("long-polling", "websocket"),
+    channels: Sequence[str] = ("/a", "/b", "/c"),
+) -> Position | None:
+    """Read a position with a configuration."""
+    return read_position(encoded, url, whose, transports=transports, channels=channels)
+
+
 def test_a_position_is_read_as_it_was_written() -> None:
     """Every field comes back."""
-    assert read_position(POSITION.encoded(), URL, WAYS) == POSITION
+    assert reading(POSITION.encoded()) == POSITION
 
 
 def test_a_position_elsewhere_is_none() -> None:
-    """Another server doesn't know the session, and a way that isn't wanted any more isn't taken."""
-    assert read_position(POSITION.encoded(), f"{URL}/elsewhere", WAYS) is None
-    assert read_position(POSITION.encoded(), URL, ("websocket",)) is None
-    assert read_position(None, URL, WAYS) is None
+    """Another server doesn't know the session, nobody else may have it, and what isn't wanted any more isn't taken."""
+    encoded = POSITION.encoded()
+    assert reading(encoded, url=f"{URL}/elsewhere") is None
+    assert reading(encoded, whose="agent2") is None
+    assert reading(encoded, transports=("websocket",)) is None
+    assert reading(encoded, channels=("/a",)) is None
+    assert reading(None) is None
 
 
 def older() -> bytes:
@@ -255,4 +270,4 @@ def older() -> bytes:
 @pytest.mark.parametrize("encoded", [b"", b"\xff\x00", b"{}", b"[]", b"null", POSITION.encoded()[:-5], older()])
 def test_a_position_that_can_not_be_read_is_none(encoded: bytes) -> None:
     """Garbage and other versions' are worth a new session, not an error."""
-    assert read_position(encoded, URL, WAYS) is None
+    assert reading(encoded) is None

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from cometd_servers import Answer, Json, Receiver, ScriptedServer, receiving, scripted
 from fbsessiond.cometd.events import Closed, Connected, Handshaken, Resumed, Subscribed
-from fbsessiond.cometd.proving import Position, read_position
+from fbsessiond.cometd.proving import Position
 from fbsessiond.gap import Break, GapCause
 from fbsessiond.testing import VirtualClock
 from virtual_network import networked
@@ -81,7 +81,7 @@ async def test_a_position_says_how_far_it_is_proved() -> None:
     """The next process doubts what the last connect proved if the session turns out to be gone."""
     async with scripted(ScriptedServer(acknowledge=True)) as server:
         one = await stopped(server)
-        position = read_position(one.position, server.url, ("long-polling",))
+        position = msgspec.json.decode(one.position or b"", type=Position)
         assert position is not None
         assert (position.since, position.before, position.until) == (
             one.proved[-1].since,

@@ -5,11 +5,11 @@ from contextlib import aclosing, suppress
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
-from cometd_servers import ScriptedServer, receiving, receiving_from, scripted
+from cometd_servers import Json, ScriptedServer, receiving, receiving_from, scripted
 from fbsessiond.chance import SeededChance
 from fbsessiond.cometd.events import Closed, Connected, Handshaken, SinkSlow, Subscribed
-from fbsessiond.cometd.proving import read_position
 from fbsessiond.cometd.source import CometdSettings, CometdSource
 from fbsessiond.errors import RefusedError
 from fbsessiond.gap import Break, GapCause, Proof
@@ -106,7 +106,7 @@ async def test_closing_for_a_warm_resume_keeps_the_session() -> None:
     """Without a farewell nothing is sent at the end, and each proof has said where another source can go on."""
     async with receiving_from(keep=True) as (server, receiver):
         await receiver.until(lambda: receiver.proved)
-        assert read_position(receiver.position, server.url, ("long-polling",)) is not None
+        assert receiver.position is not None
         await receiver.batches.aclose()
         assert not server.seen("/meta/disconnect")
         assert not receiver.heard(Closed)[0].farewell
@@ -201,3 +201,17 @@ async def test_there_is_nothing_to_renew_before_the_first_batch_is_asked_for() -
             await asyncio.sleep(1)
             await anext(batches)
             assert server.handshakes == 2
+
+
+@networked
+async def test_a_channel_that_is_always_refused_does_not_fill_the_log() -> None:
+    """The 1st, 2nd, 4th, 8th … refusal is a warning, those in between aren't."""
+    denied: list[Json] = [{"channel": "/meta/subscribe", "successful": False, "error": "403:/v2/me/*:denied"}]
+    server = ScriptedServer()
+    server.script("/meta/subscribe", *[denied] * 9)
+    with capture_logs() as logged:
+        async with receiving_from(server) as (_, receiver):
+            await receiver.until(lambda: receiver.source.status.healthy, seconds=60)
+    told = [line for line in logged if line["event"] == "cometd.subscription.refused"]
+    assert [line["times"] for line in told if line["log_level"] == "warning"] == [1, 2, 4, 8]
+    assert len(told) == 9

@@ -70,6 +70,18 @@ def test_authorization(credentials: Basic | Bearer, expected: str) -> None:
     assert access.headers("GET") == access.headers("POST") == {"Authorization": expected}
 
 
+def test_identity() -> None:
+    """Each agent's and each token's is another one, and no password is in it."""
+    identities = [
+        Access(Basic("agent1", "a")).identity,
+        Access(Basic("agent2", "a")).identity,
+        Access(Bearer("t1")).identity,
+        Access(Bearer("t2")).identity,
+    ]
+    assert len(set(identities)) == 4
+    assert Access(Basic("agent1", "b")).identity == identities[0]
+
+
 def test_credentials_that_can_not_be_sent() -> None:
     """They are found when they are read, not when they are refused."""
     with pytest.raises(ConfigurationError):

@@ -130,6 +130,10 @@ class SqliteJournal(Journal):
         number = self._guarded(lambda: follow_ups.next_due(self.connection))
         return None if number is None else from_microseconds(number)
 
+    async def shown(self, agent: str, session: str, after: int) -> bool:
+        """Look for an entry of the session, by its index."""
+        return self._guarded(lambda: entries.shown(self.connection, agent, session, after))
+
     async def notifications(self, agent: str, session: str, after: int) -> Sequence[tuple[int, bytes]]:
         """Read a session's notifications, by their index."""
         return self._guarded(lambda: entries.notifications(self.connection, agent, session, after))

@@ -54,6 +54,11 @@ def open_sessions(connection: sqlite3.Connection, agent: str) -> dict[str, str]:
     return dict(connection.execute(_SQL["open_sessions"], (agent,)))
 
 
+def shown(connection: sqlite3.Connection, agent: str, session: str, after: int) -> bool:
+    """Say whether a notification after a place showed the session, and not only its messages."""
+    return bool(connection.execute(_SQL["shown"], (session, agent, after)).fetchone()[0])
+
+
 def notifications(connection: sqlite3.Connection, agent: str, session: str, after: int) -> list[tuple[int, bytes]]:
     """Return a session's notifications after a place, with their places."""
     return connection.execute(_SQL["notifications"], (session, agent, after)).fetchall()

@@ -19,6 +19,9 @@ WHERE s.agent = ? AND s.session = ?;
 -- open_sessions: those of an agent that could still change, with their states
 SELECT session, state FROM sessions WHERE agent = ? AND state NOT IN ('Completed', 'Revoked', 'Vanished');
 
+-- shown: whether a notification showed a session after a place; new messages don't
+SELECT EXISTS (SELECT 1 FROM entries WHERE session = ? AND agent = ? AND seq > ? AND kind <> 'messages');
+
 -- notifications: of a session, after a place
 SELECT seq, notification FROM entries WHERE session = ? AND agent = ? AND seq > ? ORDER BY seq;
 

@@ -29,6 +29,10 @@ def prove(connection: sqlite3.Connection, agent: str, proof: Proof | Break) -> b
     chain, doubted, proven_until, broken = row
     if proof.chain == doubted:
         return False
+    if until < proven_until:
+        connection.execute(_SQL["set_back_agent"], {"agent": agent, "now": until})
+        connection.execute(_SQL["set_back_gaps"], {"agent": agent, "now": until})
+        since, proven_until = min(since, until), until
     is_new: bool = proof.chain != chain
     if is_new:
         cause = broken or GapCause.SESSION_LOST.value

@@ -16,6 +16,13 @@ INSERT INTO gaps (agent, begin_at, end_at, cause) VALUES (?, ?, ?, ?);
 UPDATE agents SET chain = :chain, proven_until = max(proven_until, :until), broken = NULL, position = :position
 WHERE agent = :agent;
 
+-- set_back_agent: the clock was; no time that is known can lie in the future
+UPDATE agents SET observed_since = min(observed_since, :now), proven_until = :now, compared_at = min(compared_at, :now)
+WHERE agent = :agent;
+
+-- set_back_gaps: the same for what is written down
+UPDATE gaps SET begin_at = min(begin_at, :now), end_at = min(end_at, :now) WHERE agent = :agent AND end_at > :now;
+
 -- break_chain: what broke it first counts; what it proved last may not
 UPDATE agents SET broken = coalesce(broken, :cause), proven_until = CASE WHEN :since IS NULL THEN proven_until ELSE
     min(proven_until, max(:since, observed_since, coalesce((

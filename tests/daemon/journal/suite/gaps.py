@@ -169,14 +169,20 @@ class Gaps(Part):
         assert await journal.watched("agent1") == watched(10, broken=SILENT, compared=12)
 
     async def test_clock_set_back(self, journal: Journal, reader: Reader) -> None:
-        """After the clock was set back what is proved stays so, and another chain still leaves a gap, an empty one."""
+        """What the clock said before it was set back lies in no future: gaps are told and closed as ever."""
         await listen(journal)
         await prove(journal, "A", 2, 4)
-        assert (await journal.watched("agent1")).proven_until == after(10)
+        assert await journal.watched("agent1") == watched(4, compared=4)
         await prove(journal, "B", 5, 6)
-        assert await journal.watched("agent1") == watched(10, gap(10, 10, LOST), compared=5)
+        assert await journal.watched("agent1") == watched(6, gap(4, 5, LOST), compared=4)
         await prove(journal, "C", 14, 12)
-        assert await journal.watched("agent1") == watched(14, gap(10, 10, LOST), gap(10, 14, LOST), compared=5)
+        assert await journal.watched("agent1") == watched(14, gap(4, 5, LOST), gap(6, 14, LOST), compared=4)
+        await prove(journal, "D", 3, 3)
+        assert await journal.watched("agent1") == watched(
+            3, gap(3, 3, LOST), gap(3, 3, LOST), gap(3, 3, LOST), compared=3
+        )
+        await journal.agree("agent1", after(4))
+        assert (await journal.watched("agent1")).gaps == ()
         assert verified(reader) == []
 
     async def test_unwatched(self, journal: Journal, reader: Reader) -> None:
