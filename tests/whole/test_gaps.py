@@ -36,7 +36,7 @@ async def test_outages(tmp_path: Path, acknowledge: bool) -> None:
     """
     async with world(tmp_path, SEED, acknowledge=acknowledge) as here:
         names = list(OUTAGES)
-        for number in range(COUNT):
+        for number in range(COUNT if acknowledge else COUNT // 2):
             name = names[number % len(names)] if number < 2 * len(names) else choose(here.chance, names)
             await suffer(here, name)
             await asyncio.sleep(here.chance.between(5, 40))

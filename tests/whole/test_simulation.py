@@ -7,7 +7,7 @@ import pytest
 from fbsessiond.environment import variables
 from simulation.running import simulate
 
-SEEDS = int(variables.get("SEEDS", "4"))
+SEEDS = int(variables.get("SEEDS", "3"))
 HOURS = 0.25
 
 
