@@ -25,11 +25,18 @@ CONNECT_SECONDS = 10.0
 REFUSAL_SECONDS = 60.0
 """How long credentials that were good are tried again: a server refuses all while what checks them restarts."""
 
+FUTILE_SECONDS = 600.0
+"""How long nobody signs in again for an answer "not signed in" that a good sign-in didn't change: each one ends the
+HTTP session, and the notification connection with it."""
+
 SIGN_IN_SPACING_SECONDS = 4.0
 """The least time between two sign-ins of which the first was refused."""
 
 BODY_BYTES = 8 * 1024 * 1024
 """The longest answer that is read: a thousand sessions of the documented sample's size."""
+
+
+_FUTILE = "GWS let the agent sign in, and says 'not signed in' all the same"
 
 
 class Rest:
@@ -45,6 +52,7 @@ class Rest:
         self._was_good = False
         self._first_refused_at: float | None = None
         self._last_refused_at = float("-inf")
+        self._futile_until = float("-inf")
 
     async def sessions(self) -> list[Document] | None:
         """Return the agent's sessions; None where the answer doesn't say, which isn't the same as none.
@@ -88,12 +96,15 @@ class Rest:
         """Send a request; sign in, or fetch the CSRF token, and send it once more, where that is what it lacks."""
         before = self._sign_ins
         answer = await self._send(method, path, body)
+        now = asyncio.get_running_loop().time()
+        if answer.is_not_signed_in and now < self._futile_until:
+            raise NotPerformed(_FUTILE, code=answer.code, again=True)
         if answer.is_not_signed_in or answer.is_without_csrf_token:
             await self._sign_in(before, afresh=answer.is_not_signed_in)
             answer = await self._send(method, path, body)
             if answer.is_not_signed_in:  # the credentials are good, as the sign-in just showed
-                words = "GWS let the agent sign in, and says 'not signed in' all the same"
-                raise NotPerformed(words, code=answer.code, again=True)
+                self._futile_until = now + FUTILE_SECONDS
+                raise NotPerformed(_FUTILE, code=answer.code, again=True)
             if answer.is_without_csrf_token:
                 raise NotPerformed("GWS refuses the CSRF token that it just gave", again=False)
         return answer

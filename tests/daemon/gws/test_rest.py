@@ -20,7 +20,7 @@ from fbsessiond.chance import SeededChance
 from fbsessiond.errors import RefusedError, UnavailableError
 from fbsessiond.gws.access import CONNECTIONS, Access, Basic, Bearer
 from fbsessiond.gws.answers import STATUS_CODES, InDoubt, NotPerformed
-from fbsessiond.gws.rest import BODY_BYTES, CONNECT_SECONDS, REQUEST_SECONDS, Rest
+from fbsessiond.gws.rest import BODY_BYTES, CONNECT_SECONDS, FUTILE_SECONDS, REQUEST_SECONDS, Rest
 from fbsessiond.simulator.faults import FaultTable
 from fbsessiond.simulator.http_sessions import token_of
 from fbsessiond.simulator.scenario import Scenario
@@ -447,12 +447,20 @@ async def test_refused_by_the_simulator() -> None:
 
 @networked
 async def test_signed_in_but_refused() -> None:
-    """Where only the operation's own path refuses, the credentials are good: later it may not, and nothing happened."""
+    """Where only the operation's own path refuses, the credentials are good: later it may not, and nothing happened.
+
+    For a while nobody signs in again for that: it would end the HTTP session each time, and CometD's with it.
+    """
     async with asking(says(403, **NOT_SIGNED_IN)) as (platform, rest):
-        with pytest.raises(NotPerformed, match="let the agent sign in") as caught:
+        for _ in range(3):
+            with pytest.raises(NotPerformed, match="let the agent sign in") as caught:
+                await rest.operate(LEAVE)
+            assert caught.value.again
+        assert platform.lines == [f"POST {ONE}", f"GET {ME}", f"POST {ONE}", f"POST {ONE}", f"POST {ONE}"]
+        await asyncio.sleep(FUTILE_SECONDS)
+        with pytest.raises(NotPerformed, match="let the agent sign in"):
             await rest.operate(LEAVE)
-        assert caught.value.again
-        assert platform.lines == [f"POST {ONE}", f"GET {ME}", f"POST {ONE}"]
+        assert platform.lines.count(f"GET {ME}") == 2
 
 
 @networked
@@ -666,3 +674,16 @@ async def test_private_authority(authority: tuple[Path, Path]) -> None:
             with pytest.raises(NotPerformed, match="no connection"):
                 await Rest(platform.url, access).operate(LEAVE)
         assert platform.lines == [f"GET {ALL}?fields=*"]
+
+
+@pytest.mark.parametrize("code", [7, None, "0"])
+@networked
+async def test_a_part_of_the_list_is_none(code: object) -> None:
+    """An answer that isn't a whole success says nothing of what it doesn't show [a log of GWS 8.5.202]."""
+    said = {"facebooksessions": []} if code is None else {"statusCode": code, "facebooksessions": []}
+    async with asking(all=[says(**said)]) as (_, rest):
+        if code == 7:
+            assert await rest.sessions() is None
+        else:
+            with pytest.raises(UnavailableError):
+                await rest.sessions()
