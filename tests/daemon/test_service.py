@@ -525,7 +525,7 @@ async def test_snapshots(folder: Path) -> None:
     def listed(_: object) -> web.Response:
         return web.json_response({"statusCode": 0, "facebooksessions": [{"id": "S1", "state": "Chatting"}]})
 
-    async with scripted() as server:
+    async with scripted(ScriptedServer(hold_ms=500)) as server:
         server.script("GET", *[listed] * 100)
         with listening() as ear:
             snapshots = '[snapshots]\nevery = "1s"\nsettling = "10ms"\n'

@@ -103,9 +103,9 @@ def answering(status: int) -> Fault:
 
 async def subscription_refused(way: Way) -> None:
     """Let the server forget its sessions, and refuse the first subscriptions afterwards."""
-    await way.server.order("refuse", times=3)
+    await way.server.order("refuse", times=4)
     await way.server.order("drop")
-    await way.daemon.until("cometd.subscription.refused", 3)
+    await way.daemon.until("cometd.subscription.refused", times=4)
 
 
 FAULTS: dict[str, Fault] = {
