@@ -57,6 +57,14 @@ def test_known(connection: sqlite3.Connection) -> None:
     assert entries.known(connection, "agent2", "S1") is None
 
 
+def test_shown(connection: sqlite3.Connection) -> None:
+    """A notification shows its session, unless it has only its new messages."""
+    append(connection, draft("S1"), Draft(message(), Change(Kind.MESSAGES, "S1")))
+    assert entries.shown(connection, "agent1", "S1", 0)
+    assert not entries.shown(connection, "agent1", "S1", 1)
+    assert not entries.shown(connection, "agent2", "S1", 0)
+
+
 def test_open_sessions(connection: sqlite3.Connection) -> None:
     """Sessions that are over, that vanished, and whose state was never said aren't open."""
     append(connection, *[draft(state, state) for state in ("Chatting", "Completed", "Revoked", "Vanished")])

@@ -50,6 +50,14 @@ def damage(path: Path, script: str) -> list[str]:
     return found
 
 
+def test_set_back(connection: sqlite3.Connection) -> None:
+    """A clock that is set back leaves no time in the future."""
+    gaps.watch(connection, "agent1", at(5))
+    assert gaps.prove(connection, "agent1", proof("A", 8, 20))
+    assert not gaps.prove(connection, "agent1", proof("A", 8, 6))
+    assert gaps.watched(connection) == [watched(6, gap(5, 6, START), since=5, position=b"A")]
+
+
 def test_way(connection: sqlite3.Connection) -> None:
     """Chains come and go, between two of them lies a gap, and a comparison closes it."""
     assert gaps.watched(connection) == []

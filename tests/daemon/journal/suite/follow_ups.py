@@ -455,6 +455,11 @@ class FollowUps(Part):
         await append(journal, draft("S1"))
         assert not arrived.is_set()
 
+    async def test_shown(self, journal: Journal) -> None:
+        """Whether a notification showed a session after a place is known at once."""
+        await append(journal, draft("S1"), draft("S2"))
+        assert [await journal.shown("agent1", "S1", place) for place in (0, 1)] == [True, False]
+
     async def test_notifications(self, journal: Journal) -> None:
         """A session's notifications after a place come in order, word for word, with their places."""
         assert journal.last_place() == 0
