@@ -11,13 +11,11 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
+from fbsessiond.gap import GapCause
 from fbsessiond.readiness import Standing
 
 PREFIX: Final = "fbsessiond"
 """Begins every name; a counter's ends in `_total`, which the library adds."""
-
-CAUSES: Final = ("start", "stopped", "network", "session lost", "refused", "silent", "subscription")
-"""Why there can be a gap."""
 
 OUTCOMES: Final = ("agreed", "differed", "unavailable")
 """How reading an agent's sessions can end."""
@@ -31,9 +29,12 @@ class Metrics:
         self.standing = standing
         self._registry = _Registry()
         self.gaps = self._counter(
-            "gaps", "Spans of time in which a notification may have been missed, once they have ended.", "cause", CAUSES
+            "gaps",
+            "Spans of time in which a notification may have been missed, once they have ended.",
+            "cause",
+            GapCause,
         )
-        self.gap_seconds = self._counter("gap_seconds", "How long these gaps were.", "cause", CAUSES)
+        self.gap_seconds = self._counter("gap_seconds", "How long these gaps were.", "cause", GapCause)
         self.silences = self._counter("silences", "Changes that no notification told, though all looked well.")
         self.snapshots = self._counter("snapshots", "Times that an agent's sessions were read.", "outcome", OUTCOMES)
         self.differences = self._counter("snapshot_differences", "What such a reading showed anew.", "kind")
