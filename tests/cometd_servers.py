@@ -442,8 +442,8 @@ class Proxy:
     def reset(self) -> None:
         """Reset all connections: both sides get RST."""
         for writer in self._writers:
-            connection: socket.socket = writer.get_extra_info("socket")
-            if connection.fileno() >= 0:
+            connection: socket.socket | None = writer.get_extra_info("socket")  # None on a network in memory
+            if connection is not None and connection.fileno() >= 0:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 

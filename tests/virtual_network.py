@@ -1,14 +1,15 @@
 """A network in memory, for an event loop on virtual time: nothing depends on the machine, and an hour takes a moment.
 
-Servers and clients are asyncio's own, and think that they use TCP on the loopback interface. Underneath each connection
-is a pair of sockets that deliver at once, so that time can jump as soon as nothing is readable.
+Servers and clients are asyncio's own, and think that they use TCP on the loopback interface. Underneath is no socket:
+what one end of a connection writes, the other end receives, after a delay if the network has one, and always in order.
 """
 
 import asyncio
 import functools
-import os
 import socket
+from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
 
 from fbsessiond.testing import VirtualLoop
@@ -16,6 +17,12 @@ from fbsessiond.testing import VirtualLoop
 T = TypeVar("T")
 
 FIRST_PORT = 50_000
+
+MOST_UNDERWAY = 256 * 1024
+"""So many bytes may be under way to an end before the other one has to pause writing, as with a socket's buffer."""
+
+PROCESS: ContextVar[str] = ContextVar("PROCESS", default="")
+"""Whose connections these are, for `NetworkedLoop.sever`; whatever a task starts inherits it."""
 
 
 def run_networked(main: Coroutine[Any, Any, T]) -> T:
@@ -39,8 +46,12 @@ class NetworkedLoop(VirtualLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self.listening: dict[int, Callable[[], asyncio.BaseProtocol]] = {}
-        """What answers at each port."""
+        self.delay: Callable[[], float] = float
+        """Returns how many seconds what is written now takes to arrive."""
+        self._listening: dict[int, tuple[Callable[[], asyncio.BaseProtocol], Context]] = {}
+        self._connected: dict[socket.socket, int] = {}
+        self._ends: dict[_End, str] = {}
+        """The clients' ends, in their order, and whose they are."""
         self._last_port = FIRST_PORT
 
     async def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:
@@ -48,50 +59,207 @@ class NetworkedLoop(VirtualLoop):
         if not port:
             self._last_port += 1
             port = self._last_port
-        if port in self.listening:
+        if port in self._listening:
             raise OSError(98, f"port {port} is in use")
-        self.listening[port] = protocol_factory
-        return _Server(self, host or "127.0.0.1", port)
-
-    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **rest: Any) -> Any:
-        """Make a transport of a connected socket, or connect one."""
-        sock = rest.pop("sock", None)
-        if sock is None:
-            sock = socket.socket()
-            await self.sock_connect(sock, (host, port))
-        # What was a TCP socket is one of a pair: as a new object it says so, and no option of TCP is set on it.
-        paired = socket.socket(fileno=sock.detach())
-        paired.setblocking(False)
-        return await super().create_connection(protocol_factory, sock=paired)
+        self._listening[port] = protocol_factory, copy_context()
+        return _Server(functools.partial(self._listening.pop, port, None), host or "127.0.0.1", port)
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
-        """Connect to one of our ports: one end of a pair takes the socket's place."""
-        if address[1] not in self.listening:
+        """Connect to one of our ports."""
+        if address[1] not in self._listening:
             raise ConnectionRefusedError(111, "Connection refused")
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        os.dup2(ours.fileno(), sock.fileno())
-        ours.close()
-        await self.connect_accepted_socket(self.listening[address[1]], theirs)
+        self._connected[sock] = address[1]
+
+    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **rest: Any) -> Any:
+        """Make the two ends of a connection, of a connected socket or to a port."""
+        if (sock := rest.get("sock")) is not None:
+            port = self._connected.pop(sock)
+            sock.close()
+        if port not in self._listening:
+            raise ConnectionRefusedError(111, "Connection refused")
+        serve, context = self._listening[port]
+        name, here = (host or "127.0.0.1", port), copy_context()
+        ours, theirs = _End(self, protocol_factory(), here, name), _End(self, serve(), context, name)
+        ours.peer, theirs.peer = theirs, ours
+        context.copy().run(theirs.begin)
+        ours.begin()
+        self._ends[ours] = PROCESS.get()
+        return ours, ours.get_protocol()
+
+    def sever(self, process: str) -> None:
+        """Cut a process off for good, as its death does: nothing that it writes from now on arrives."""
+        for end in [end for end, owner in self._ends.items() if owner == process]:
+            self.forget(end)
+            end.die()
+
+    def forget(self, end: "_End") -> None:
+        """Take note that an end of a connection is gone."""
+        self._ends.pop(end, None)
+
+
+class _End(asyncio.Transport):
+    """One end of a connection: what is written to it arrives at its peer."""
+
+    peer: "_End"
+
+    def __init__(self, loop: NetworkedLoop, protocol: asyncio.BaseProtocol, context: Context, name: Any) -> None:
+        super().__init__({"peername": name, "sockname": name})
+        self._loop = loop
+        self._protocol: Any = protocol
+        self._context = context
+        self._inbox: deque[Callable[[], object]] = deque()
+        self._arrived = 0
+        """How many at the head of the inbox have arrived."""
+        self._underway = 0
+        """How many bytes this end has yet to receive."""
+        self._is_pausing = False
+        """Whether the protocol was told to pause writing."""
+        self._is_reading = True
+        self._is_closing = False
+        self._is_lost = False
+
+    def begin(self) -> None:
+        """Tell the protocol that it is connected."""
+        self._protocol.connection_made(self)
+
+    def die(self) -> None:
+        """End without a word to this side; the other side notices that it is gone."""
+        self._is_closing = self._is_lost = True
+        reset = ConnectionResetError(104, "Connection reset by peer")
+        self.peer.expect(functools.partial(self.peer.lose, reset))
+
+    # What asyncio's transports offer.
+
+    def write(self, data: Any) -> None:
+        """Let the peer receive this, unless the connection is being closed."""
+        if data and not self._is_closing:
+            self.peer.expect(functools.partial(self.peer.receive, bytes(data)))
+            if self.peer.burden(len(data)) and not self._is_pausing:
+                self._is_pausing = True
+                self._protocol.pause_writing()
+
+    def writelines(self, list_of_data: Any) -> None:
+        """Write several at once."""
+        self.write(b"".join(list_of_data))
+
+    def write_eof(self) -> None:
+        """Let the peer read to the end."""
+        self.peer.expect(self.peer.finish)
+
+    def can_write_eof(self) -> bool:
+        """Say so."""
+        return True
+
+    def close(self) -> None:
+        """Let the peer read to the end; both are lost then."""
+        if not self._is_closing:
+            self._is_closing = True
+            self.peer.expect(self.peer.finish)
+            self._loop.call_soon(self.lose, None, context=self._context)
+
+    def abort(self) -> None:
+        """Close: nothing waits to be written."""
+        self.close()
+
+    def is_closing(self) -> bool:
+        """Say whether nothing can be written any more."""
+        return self._is_closing
+
+    def pause_reading(self) -> None:
+        """Let what arrives wait."""
+        self._is_reading = False
+
+    def resume_reading(self) -> None:
+        """Receive what has arrived meanwhile."""
+        self._is_reading = True
+        self._loop.call_soon(self._receive_all, context=self._context)
+
+    def is_reading(self) -> bool:
+        """Say whether what arrives is received."""
+        return self._is_reading and not self._is_closing
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes the other end has yet to receive."""
+        return self.peer._underway
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Have none."""
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Let another protocol take over."""
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return the protocol."""
+        return self._protocol
+
+    # What arrives.
+
+    def burden(self, size: int) -> bool:
+        """Take note of so many bytes on their way; say whether that should be all for now."""
+        self._underway += size
+        return self._underway > MOST_UNDERWAY
+
+    def relieve(self) -> None:
+        """Let the protocol go on writing, where it had to pause."""
+        if self._is_pausing and self.peer._underway <= MOST_UNDERWAY // 2:
+            self._is_pausing = False
+            self._protocol.resume_writing()
+
+    def expect(self, event: Callable[[], object]) -> None:
+        """Let something arrive after the network's delay, but not before what was sent earlier."""
+        self._inbox.append(event)
+        if delay := self._loop.delay():
+            self._loop.call_later(delay, self._arrive, context=self._context)
+        else:
+            self._loop.call_soon(self._arrive, context=self._context)
+
+    def receive(self, data: bytes) -> None:
+        """Hand data to the protocol."""
+        self._underway -= len(data)
+        self.peer.relieve()
+        if not self._is_closing:
+            self._protocol.data_received(data)
+
+    def finish(self) -> None:
+        """Tell the protocol that nothing more comes; unless it wants to go on writing, that is the end."""
+        if not self._is_closing and not self._protocol.eof_received():
+            self.close()
+
+    def lose(self, error: Exception | None) -> None:
+        """Tell the protocol, once, that it is no longer connected."""
+        if not self._is_lost:
+            self._is_closing = self._is_lost = True
+            self._loop.forget(self)
+            self._protocol.connection_lost(error)
+
+    def _arrive(self) -> None:
+        self._arrived += 1
+        self._receive_all()
+
+    def _receive_all(self) -> None:
+        while self._arrived and (self._is_reading or self._is_closing):
+            self._arrived -= 1
+            self._inbox.popleft()()
 
 
 class _Server:
     """As much of `asyncio.Server` as is asked of one."""
 
-    def __init__(self, loop: NetworkedLoop, host: str, port: int) -> None:
-        self._loop = loop
-        self._port = port
+    def __init__(self, end: Callable[[], object], host: str, port: int) -> None:
+        self._end = end
+        self._is_serving = True
         self.sockets = [_Name(host, port)]
 
     def close(self) -> None:
-        self._loop.listening.pop(self._port, None)
+        self._is_serving = False
+        self._end()
 
     async def wait_closed(self) -> None:
         pass
 
     def is_serving(self) -> bool:
-        return self._port in self._loop.listening
+        return self._is_serving
 
 
 class _Name:
