@@ -134,11 +134,6 @@ class Watching:
         await asyncio.wait(self.tasks)
         self.journal.close()
 
-    async def crash(self) -> None:
-        """End it in the middle of everything: nothing more reaches the disk."""
-        self.journal.close()
-        await self.stop()
-
 
 @asynccontextmanager
 async def watching(

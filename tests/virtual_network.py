@@ -53,6 +53,23 @@ class NetworkedLoop(VirtualLoop):
         self._ends: dict[_End, str] = {}
         """The clients' ends, in their order, and whose they are."""
         self._last_port = FIRST_PORT
+        self._dead: set[str] = set()
+        self._rounds = 0
+        self._due: dict[int, Callable[[], object]] = {}
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass while nothing can run, as when the loop is blocked."""
+        self.virtual_time += seconds
+
+    def after_rounds(self, count: int, callback: Callable[[], object]) -> None:
+        """Call this when the loop has gone round so many times from now: time may have passed or not."""
+        self._due[self._rounds + count] = callback
+
+    def _run_once(self) -> None:
+        super()._run_once()  # type: ignore[misc]
+        self._rounds += 1
+        if self._due and (callback := self._due.pop(self._rounds, None)):
+            callback()
 
     async def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:
         """Listen at a port; 0 is the next free one."""
@@ -66,7 +83,7 @@ class NetworkedLoop(VirtualLoop):
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """Connect to one of our ports."""
-        if address[1] not in self._listening:
+        if address[1] not in self._listening or PROCESS.get() in self._dead:
             raise ConnectionRefusedError(111, "Connection refused")
         self._connected[sock] = address[1]
 
@@ -88,6 +105,7 @@ class NetworkedLoop(VirtualLoop):
 
     def sever(self, process: str) -> None:
         """Cut a process off for good, as its death does: nothing that it writes from now on arrives."""
+        self._dead.add(process)
         for end in [end for end, owner in self._ends.items() if owner == process]:
             self.forget(end)
             end.die()
@@ -123,8 +141,9 @@ class _End(asyncio.Transport):
         self._protocol.connection_made(self)
 
     def die(self) -> None:
-        """End without a word to this side; the other side notices that it is gone."""
-        self._is_closing = self._is_lost = True
+        """End; the other side notices that this one is gone."""
+        self._is_closing = True
+        self._loop.call_soon(self.lose, None, context=self._context)
         reset = ConnectionResetError(104, "Connection reset by peer")
         self.peer.expect(functools.partial(self.peer.lose, reset))
 

@@ -1,6 +1,7 @@
 """What must hold at the end of a simulation, whatever happened in it. An oracle yields what doesn't.
 
-To add one: write a function from a `World` to texts, and put it into `ORACLES`.
+To add one: write a function from a `World` to texts, and put it into `ORACLES`; and break the daemon in `broken` in a
+way that this one notices, so that it is known to bite.
 """
 
 from collections import Counter
@@ -11,12 +12,27 @@ from typing import TypeAlias
 
 import msgspec
 
+from fbsessiond.gap import GapCause
 from fbsessiond.message import Origin
 from fbsessiond.transition import Kind
-from simulation.world import World
+from simulation.world import HOLD, SNAPSHOTS, World
 
 BOUND = timedelta(seconds=1)
 """How far a gap's bounds may be from what the server knows."""
+
+BEFORE = HOLD * 2
+"""A gap may begin so long before anything was wrong: with the last connect that was answered."""
+
+AFTER = timedelta(seconds=30)
+"""A gap may last so much longer than what was wrong."""
+
+SILENCE = SNAPSHOTS.every * 2
+"""So long a silence may last until a comparison shows it; the gap goes back to the comparison before."""
+
+ZERO = timedelta()
+
+FRESH_SECONDS = 30.0
+"""How long after the last fault a notification may take to be handled."""
 
 
 def conservation(world: World) -> Iterator[str]:
@@ -59,9 +75,12 @@ def deliveries(world: World) -> Iterator[str]:
             is_wanted = route.wants(entry.before, entry.after or "", entry.origin)
             if is_wanted and settled[entry.seq, route.name, "delivered"] != 1:
                 yield f"{entry.seq}/{route.name} isn't delivered"
+    there = {(entry.session, entry.seq) for entry in transitions}
     for name, seqs in world.handled.items():
         if any(later < earlier for earlier, later in pairwise(seqs)):
             yield f"{name} was handled out of order: {seqs}"
+        if foreign := [seq for seq in seqs if (name, seq) not in there]:
+            yield f"{name} was handled, and is not there: {foreign}"
 
 
 def effects(world: World) -> Iterator[str]:
@@ -74,13 +93,51 @@ def effects(world: World) -> Iterator[str]:
             yield f"{record.id} is still {record.progress.state}"
 
 
+def gaps(world: World) -> Iterator[str]:
+    """A gap is where something was wrong, and each is repaired."""
+    for gap in world.reader().gaps():
+        if gap.closed_by is None:
+            yield f"not repaired: {gap}"
+        if gap.cause is GapCause.START or gap.end is None:
+            continue
+        slack = SILENCE if gap.cause is GapCause.SILENT else BEFORE
+        spans = [span for span in world.spans if span.begin <= gap.end and gap.begin <= span.end + AFTER]
+        if not spans or gap.begin < min(span.begin for span in spans) - slack:
+            yield f"nothing was wrong then: {gap}"
+        elif gap.end > max(span.end for span in spans) + AFTER + (slack if gap.cause is GapCause.SILENT else ZERO):
+            yield f"all was well again long before: {gap}"
+
+
+def truth(world: World) -> Iterator[str]:
+    """Every session is known in the state that the server has it in, and none besides."""
+    there = world.open_sessions()
+    for session in sorted(there.keys() | world.known.keys()):
+        if there.get(session) != world.known.get(session):
+            yield f"{session} is {there.get(session)}, and known as {world.known.get(session)}"
+
+
+def freshness(world: World) -> Iterator[str]:
+    """After everything is well again, what is new passes soon."""
+    if world.fresh_seconds is None or world.fresh_seconds > FRESH_SECONDS:
+        yield f"a fresh notification took {world.fresh_seconds} s"
+
+
 def _quietly(_done: int, _all: int) -> None:
     """Show no progress."""
 
 
 Oracle: TypeAlias = Callable[[World], Iterator[str]]
 
-ORACLES: Sequence[Oracle] = (conservation, acknowledged, wholeness, deliveries, effects)
+ORACLES: Sequence[Oracle] = (
+    conservation,
+    acknowledged,
+    wholeness,
+    deliveries,
+    effects,
+    gaps,
+    truth,
+    freshness,
+)
 
 
 def problems(world: World) -> list[str]:

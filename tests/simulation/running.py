@@ -1,10 +1,13 @@
 """One run: the whole daemon against a platform on which things go wrong, from a seed; and what the oracles say."""
 
 import asyncio
+import gc
 import hashlib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from pydantic import PrivateAttr
 
@@ -14,11 +17,11 @@ from fbsessiond.journal.interface import Reader
 from fbsessiond.route import DeliverySettings, Route
 from floor import WRAP_UP
 from simulation.oracles import problems
-from simulation.outages import OUTAGES
+from simulation.outages import LASTING, OUTAGES, PROCESS_ENDS, TROUBLES
 from simulation.world import World, world
 from virtual_network import run_networked
 
-OPERATION_FAULTS = {
+OPERATION_FAULTS: dict[str, dict[str, Any]] = {
     "drop": {"probability": 0.1, "on": ["operations"]},
     "drop_request": {"probability": 0.1, "on": ["operations"]},
     "_5xx": {"probability": 0.1, "on": ["operations", "reads"]},
@@ -27,8 +30,23 @@ OPERATION_FAULTS = {
 }
 """What goes wrong with follow-ups all the while."""
 
-FRESH_SECONDS = 30.0
-"""How long after the last fault a notification may take to be handled."""
+LIMIT_SECONDS = 900.0
+"""How long it may take until nothing is left to do."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is like."""
+
+    seed: int
+    hours: float = 0.05
+    """How long things go wrong, in virtual hours."""
+    until: int | None = None
+    """Stop before so many steps are done."""
+    per_minute: float = 6.0
+    """How many customers come."""
+    calm: float = 45.0
+    """How many seconds pass at most between what goes wrong and what goes wrong next."""
 
 
 class Recorder(Handler):
@@ -45,7 +63,7 @@ class Recorder(Handler):
         (here,) = self._world
         chance = here.chance
         await asyncio.sleep(chance.between(0, 0.5))
-        if happens(chance, 0.05):
+        if here.is_wrong and happens(chance, 0.05):
             raise RuntimeError("bad luck")
         here.handled[delivery.transition.session.id].append(delivery.transition.seq)
         return Done()
@@ -55,11 +73,12 @@ class Recorder(Handler):
 class Report:
     """What became of a run."""
 
-    seed: int
-    hours: float
+    plan: Plan
     steps: list[str] = field(default_factory=list[str])
-    """The outages, in their order."""
+    """What went wrong, in order; what went wrong at the same time is joined by `+`."""
     entries: int = 0
+    seconds: float = 0.0
+    """How much virtual time passed."""
     problems: list[str] = field(default_factory=list[str])
     hash: str = ""
     """Of all that the journal holds: the same seed gives the same."""
@@ -69,57 +88,84 @@ class Report:
         """One line."""
         words = "; ".join(self.problems[:3]) or "all holds"
         return (
-            f"seed {self.seed}: {self.hours:g} h, {len(self.steps)} outages, {self.entries} entries, "
+            f"seed {self.plan.seed}: {self.seconds / 3600:.2f} h, {len(self.steps)} steps, {self.entries} entries, "
             f"journal {self.hash[:16]}: {words}"
         )
 
 
-def simulate(folder: Path, seed: int, hours: float, until: int | None = None) -> Report:
+def simulate(folder: Path, plan: Plan) -> Report:
     """Run a seed for so many virtual hours, or up to a step."""
-    report = Report(seed, hours)
-    run_networked(_run(folder, report, until))
+    report = Report(plan)
+    gc.disable()  # a full pass through everything that is imported costs more than a run's own garbage
+    try:
+        run_networked(_run(folder, report))
+    finally:
+        gc.enable()
     return report
 
 
-async def _run(folder: Path, report: Report, until: int | None) -> None:
-    recorder = Recorder()
+async def _run(folder: Path, report: Report) -> None:
+    plan, recorder = report.plan, Recorder()
     route = Route("recorder", recorder, delivery=DeliverySettings(attempts=1000, backoff=timedelta(seconds=1)))
-    acknowledge = report.seed % 3 != 0
-    async with world(folder, report.seed, route, WRAP_UP, acknowledge=acknowledge) as here:
-        recorder.watch(here)
-        here.switch(**OPERATION_FAULTS)
-        end = here.now() + timedelta(hours=report.hours)
-        names = list(OUTAGES)
-        while here.now() < end and (until is None or len(report.steps) < until):
-            name = choose(here.chance, names)
-            report.steps.append(name)
+    customers = {"per_minute": plan.per_minute, "chat": ["4s", "12s"]}
+    async with world(
+        folder, plan.seed, route, WRAP_UP, acknowledge=plan.seed % 3 != 0, watch=recorder.watch, customers=customers
+    ) as here:
+        end = here.now() + timedelta(hours=plan.hours)
+        while here.now() < end and (plan.until is None or len(report.steps) < plan.until):
+            names = _choose(here)
+            report.steps.append("+".join(names))
             try:
-                await OUTAGES[name](here)
-                here.switch(**OPERATION_FAULTS)
-                await asyncio.sleep(here.chance.between(0, 90))
+                async with asyncio.TaskGroup() as group:
+                    for name in names:
+                        group.create_task(_suffer(here, name))
             except Exception as error:  # noqa: BLE001  whatever it is, it belongs into the report
-                report.problems.append(f"step {len(report.steps)}, {name}: {error!r}")
-                break
-        report.problems += await _ended(here)
+                causes = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+                report.problems.append(f"step {len(report.steps)}, {report.steps[-1]}: {causes!r}")
+                return
+            await here.revive()
+            await asyncio.sleep(here.chance.between(0, plan.calm))
+        await _end(here)
+        report.problems += problems(here)
         reader = here.reader()
         report.entries, report.hash = reader.statistics().entries, _hash(reader)
+        report.seconds = here.loop.time()
 
 
-async def _ended(here: World) -> list[str]:
-    """Let it calm down, see that a fresh notification passes soon, and ask the oracles."""
-    try:
-        await here.calm_down()
-    except TimeoutError:
-        return ["it doesn't calm down", *problems(here)]
+def _choose(here: World) -> Sequence[str]:
+    """Choose what goes wrong next: one thing, or the daemon ends while something is wrong."""
+    if happens(here.chance, 0.4):
+        return choose(here.chance, LASTING), choose(here.chance, PROCESS_ENDS)
+    return (choose(here.chance, (*OUTAGES, *TROUBLES)),)
+
+
+async def _suffer(here: World, name: str) -> None:
+    outage: Callable[[World], Awaitable[object]] = OUTAGES.get(name) or TROUBLES[name]
+    with here.wrong(name):
+        await outage(here)
+    here.switch(**OPERATION_FAULTS)
+
+
+async def _end(here: World) -> None:
+    """Make everything well, see how soon something new passes, and let the daemon finish."""
+    here.customers.cancel()
+    await asyncio.wait([here.customers])
+    here.mend()
+    await here.revive()
+    begun = here.now()
     session = here.simulator.platform.arrive()
     here.simulator.back_end.tell(here.simulator.platform.invite("agent1", session))
-    begun = here.now()
-    while not here.handled[session]:
-        if here.now() - begun > timedelta(seconds=FRESH_SECONDS):
-            return ["a fresh notification doesn't pass", *problems(here)]
-        await asyncio.sleep(0.1)
-    await here.until(here.is_done)
-    return problems(here)
+
+    async def has_passed() -> bool:
+        return bool(here.handled[session])
+
+    try:
+        await here.until(has_passed, LIMIT_SECONDS)
+        here.fresh_seconds = (here.now() - begun).total_seconds()
+        await asyncio.sleep(10)
+        await here.until(here.is_settled, LIMIT_SECONDS, every=1)
+    except TimeoutError:
+        await here.is_true()
 
 
 def _hash(reader: Reader) -> str:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fbsessiond.chance import Chance, choose
 from fbsessiond.clock import Clock
@@ -30,6 +30,16 @@ GONE_KEPT = 10_000
 
 QUEUED_MESSAGES = 100_000
 """A client for which more than this waits is forgotten."""
+
+
+MISLEADING: Final[Sequence[Json]] = (
+    {"reconnect": "handshake", "interval": 0},
+    {"reconnect": "none"},
+    {"reconnect": "retry", "interval": 3_600_000},
+    {"reconnect": "retry", "interval": -1, "timeout": 10**12},
+    {"reconnect": "never heard of", "interval": "soon"},
+)
+"""Advice of which none is what the server means."""
 
 
 class Superseded(Exception):  # noqa: N818  no fault: the same client asked again
@@ -165,6 +175,8 @@ class BayeuxServer:
         client.connected_at = self._clock.now()
         if "advice" in message:
             reply["advice"] = self._advice()
+        if self._faults.strikes(FaultKind.ADVICE, agent=client.agent):
+            reply["advice"] = choose(self._chance, MISLEADING)
         if not client.acknowledges:
             return [*client.take(), reply]
         batch, messages = client.close_batch()

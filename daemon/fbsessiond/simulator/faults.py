@@ -49,6 +49,8 @@ class FaultKind(StrEnum):
     """CometD refuses a subscription: `403::subscribe_denied`."""
     UNSUBSCRIBE = "unsubscribe"
     """At a connect, CometD has forgotten the client's subscriptions: it goes on connecting, and hears nothing."""
+    ADVICE = "advice"
+    """A connect is answered with advice that makes no sense then: to handshake, to give up, to come back much later."""
     NO_LIST = "no-list"
     """The sessions are listed with success, and without a list, as where GWS's multimedia part is down."""
     DUPLICATE = "duplicate"
@@ -90,6 +92,7 @@ class FaultTable(BaseModel):
     unknown_client: Fault | None = Field(default=None, alias="402")
     refuse_subscription: Fault | None = Field(default=None, alias="refuse-subscription")
     unsubscribe: Fault | None = None
+    advice: Fault | None = None
     no_list: Fault | None = Field(default=None, alias="no-list")
     duplicate: Fault | None = None
     lose: Fault | None = None
