@@ -11,7 +11,9 @@ import pytest
 import structlog
 from hypothesis import settings
 
-pytest.register_assert_rewrite("daemon.journal.suite", "journal_parts", "cometd_servers", "floor", "simulator_parts")
+pytest.register_assert_rewrite(
+    "daemon.journal.suite", "fuzzing", "journal_parts", "cometd_servers", "floor", "simulator_parts"
+)
 
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=100)
 settings.register_profile("explore", deadline=None, max_examples=1_000)

@@ -6,8 +6,8 @@ import json
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -17,6 +17,8 @@ from multidict import CIMultiDict
 
 from cometd_servers import LOOPBACK
 from fbsessiond.environment import variables
+from fbsessiond.journal.engines import open_reader
+from fbsessiond.journal.interface import Reader
 
 Json: TypeAlias = dict[str, Any]
 
@@ -148,6 +150,16 @@ async def _start(*arguments: str, stdout: int) -> Process:
     return await asyncio.create_subprocess_exec(
         *program, *arguments, stdin=DEVNULL, stdout=stdout, stderr=PIPE, env=ours, limit=2**24
     )
+
+
+@contextmanager
+def reading(config: Path) -> Generator[Reader]:
+    """Look at the journal of a configuration."""
+    reader = open_reader("sqlite:journal.db", config.parent / "state")
+    try:
+        yield reader
+    finally:
+        reader.close()
 
 
 def document(session: str, state: str, **known: Any) -> Json:

@@ -98,7 +98,8 @@ class Carrying:
         if known is not None:
             if self._operation.kind.shows_in(self._operation.parameters, known):
                 return _ended(progress, FollowUpState.OBSERVED, "the session shows it already")
-            if not self._operation.kind.is_allowed(frozenset(known.get("capabilities") or ())):
+            capabilities = known.get("capabilities")  # None: no notification has said yet; GWS knows
+            if capabilities is not None and not self._operation.kind.is_allowed(frozenset(capabilities)):
                 allowed_by = " or ".join(self._operation.kind.capabilities)
                 state = known.get("state")
                 return _ended(

@@ -27,12 +27,13 @@ from pydantic import (
     model_validator,
 )
 
-from fbsessiond import environment
+from fbsessiond import environment, limits
 from fbsessiond.conditions import Condition
 from fbsessiond.configuration_errors import Key, Places, describe, dotted
 from fbsessiond.durations import Duration
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.handler import STATE_DIRECTORY
+from fbsessiond.notification import is_too_deep
 from fbsessiond.paths import HomePath
 from fbsessiond.plugins import find_handler
 from fbsessiond.route import DeliverySettings, Route
@@ -293,6 +294,8 @@ def load(path: Path | None) -> Configuration:
         in_file = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: {_syntax_error(text, error)}") from error
+    if is_too_deep(in_file):
+        raise ConfigurationError(f"{path}: tables and lists stand in each other more than {limits.NESTING} deep")
     document, variables = _overridden(in_file)
     try:
         return Configuration(Settings.model_validate(document), path, text, variables)
@@ -364,9 +367,10 @@ def _value(text: str) -> object:
     if not text.startswith(("[", "{")):
         return text
     try:
-        return json.loads(text)
+        value: object = json.loads(text)
     except (ValueError, RecursionError):
         return text  # an address such as `[::1]:8707`; where a list is wanted, the settings say so
+    return text if is_too_deep(value) else value
 
 
 def _without_mistakes(document: dict[str, Any], error: ValidationError) -> Settings:

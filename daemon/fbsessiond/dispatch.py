@@ -138,7 +138,7 @@ class HandlerLane:
         attempts = lease.attempts + (verdict.failed or verdict.state in {DeliveryState.DELIVERED, DeliveryState.DEAD})
         due_at = None
         if verdict.failed and attempts >= self.route.delivery.attempts:
-            verdict = Verdict(DeliveryState.DEAD, failed=True, because=verdict.because)
+            verdict = Verdict(DeliveryState.DEAD, because=verdict.because)
         elif verdict.state is DeliveryState.DUE:
             due_at = now + (self._pause(attempts) if verdict.pause is None else verdict.pause)
         settlement = Settlement(current(), verdict.state, attempts, verdict.because, due_at, verdict.follow_ups)
@@ -219,8 +219,6 @@ class HandlerLane:
         return backoff(self.route.delivery.backoff, failures, LONGEST_BACKOFF, self._chance)
 
     def _say(self, lease: Lease, verdict: Verdict, attempts: int, due_at: datetime | None) -> None:
-        if verdict.state is DeliveryState.DELIVERED:
-            return
         fields = {"handler": self.route.name, "delivery": lease.id, "session": lease.entry.session}
         because = (verdict.because or "").partition("\n")[0]
         if verdict.state is DeliveryState.DEAD:

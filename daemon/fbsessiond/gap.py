@@ -133,8 +133,7 @@ def coverage_of(watched: Watched, gaps: Iterable[Gap], now: datetime) -> Coverag
     end = watched.proven_until if watched.broken is None else max(now, watched.proven_until)
     observed = max(end - watched.observed_since, timedelta())
     spans = [(gap.begin, gap.end) for gap in gaps if gap.end is not None]
-    if watched.broken is not None:
-        spans.append((watched.proven_until, end))
+    spans.append((watched.proven_until, end))
     missing = timedelta()
     for begin, until in spans:
         missing += max(until - max(begin, watched.observed_since), timedelta())

@@ -204,6 +204,15 @@ def in_plain_words(error: ValidationError) -> str:
     return "; ".join(words)[: limits.PROBLEM_CHARACTERS]
 
 
+def is_too_deep(value: object) -> bool:
+    """Say whether objects and lists stand in each other deeper than anything here reads."""
+    level: list[Any] = [value]
+    for _ in range(limits.NESTING):
+        inside = (inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer))
+        level = [inner for inner in inside if isinstance(inner, (dict, list))]
+    return bool(level)
+
+
 def _decode(message: Message) -> object:
     if message.data is None:
         _parse(message.raw, "the message")
@@ -222,17 +231,9 @@ def _parse(text: bytes, subject: str) -> object:
         raise InvalidNotification(f"{subject} {_TOO_DEEP}") from None
     except msgspec.DecodeError as error:
         raise InvalidNotification(f"{subject} isn't JSON: {error}") from None
-    if text.count(b"{") + text.count(b"[") > limits.NESTING and _is_too_deep(value):
+    if text.count(b"{") + text.count(b"[") > limits.NESTING and is_too_deep(value):
         raise InvalidNotification(f"{subject} {_TOO_DEEP}")
     return value
-
-
-def _is_too_deep(value: object) -> bool:
-    level: list[Any] = [value]
-    for _ in range(limits.NESTING):
-        inside = (inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer))
-        level = [inner for inner in inside if isinstance(inner, (dict, list))]
-    return bool(level)
 
 
 def _read_document(data: Document, channel: str | None) -> Iterator[AnyNotification]:

@@ -76,6 +76,24 @@ async def test_way() -> None:
 
 
 @networked
+async def test_what_is_written_down() -> None:
+    """What GWS took is written down with the time at which it did, and its notification is waited for from then on."""
+    async with floor() as here:
+        carried = Carried(here, Operation.leave(await here.chat()))
+        switch(here, slow={"on": ["operations"], "pause": "4s", "count": 1})
+        await carried.go_on()
+        sent, accepted = carried.recorded
+        assert sent.sent_at is not None
+        assert accepted.sent_at is not None
+        assert accepted.sent_at - sent.sent_at >= timedelta(seconds=4)
+
+
+def test_patience() -> None:
+    """Half a minute for a notification, five seconds for a doubt, ten attempts."""
+    assert Patience() == Patience(confirmation=timedelta(seconds=30), settling=timedelta(seconds=5), attempts=10)
+
+
+@networked
 async def test_already_so() -> None:
     """What the session shows already isn't sent."""
     async with floor() as here:
@@ -95,6 +113,20 @@ async def test_capability_gone() -> None:
         ended = await Carried(here, Operation.send_message(session, "hello")).go_on()
         assert (ended.state, ended.attempts) == (FAILED, 0)
         assert ended.because == "not sent: in LeftChat the session doesn't allow SendMessage"
+
+
+@networked
+async def test_capabilities_not_known() -> None:
+    """Where no notification has said yet what a session allows, GWS is asked: not known isn't none."""
+    async with floor() as here:
+        switch(here, lose={})
+        session = await here.chat()
+        switch(here, lose=None)
+        publish(here, session, "StatusChange", 1)
+        await asyncio.sleep(1)
+        assert await here.journal.known(AGENT, session) == {"id": session, "state": "Chatting"}
+        ended = await Carried(here, Operation.leave(session)).go_on()
+        assert (ended.state, ended.attempts) == (CONFIRMED, 1)
 
 
 @networked
@@ -180,6 +212,7 @@ async def test_nothing_to_settle() -> None:
         impatient = replace(PATIENCE, settling=timedelta(0))
         began = VirtualClock().monotonic()
         progress = await Carried(here, Operation.leave(session), impatient).go_on()
+        assert progress.because == "in doubt, and the session shows that it didn't happen"
         assert (progress.state, VirtualClock().monotonic() - began < 1) == (FollowUpState.INTENDED, True)
 
 
@@ -203,6 +236,7 @@ async def test_parked() -> None:
         ended = await Carried(here, Operation.send_message(session, "hello")).to_the_end()
         assert ended.state is PARKED
         assert "nothing tells whether it was done" in (ended.because or "")
+        assert "interrupted" not in (ended.because or "")
         assert here.simulator.platform.count(session, "SendMessage") == 0
 
 
@@ -251,6 +285,19 @@ async def test_accepted_and_nothing_can_tell() -> None:
         ended = await Carried(here, Operation.send_message(session, "hello")).to_the_end()
         assert (ended.state, ended.attempts) == (UNCONFIRMED, 1)
         assert here.simulator.platform.count(session, "SendMessage") == 1
+
+
+@networked
+async def test_accepted_long_ago() -> None:
+    """What GWS took before a restart isn't waited for as long again."""
+    async with floor() as here:
+        session = await here.chat()
+        accepted = Progress(FollowUpState.ACCEPTED, 1, VirtualClock().now(), here.journal.last_place())
+        await asyncio.sleep(PATIENCE.confirmation.total_seconds() - 1)
+        began = VirtualClock().monotonic()
+        ended = await Carried(here, Operation.send_message(session, "hello")).go_on(accepted)
+        assert ended.state is UNCONFIRMED
+        assert 0.9 < VirtualClock().monotonic() - began < 2
 
 
 @networked
@@ -307,11 +354,11 @@ async def test_platform_gone(make: Callable[[str], Operation], state: str) -> No
     async with floor() as here:
         session = await here.chat()
         switch(here, **{"5xx": {"on": ["reads"]}})
-        progress = Progress(FollowUpState[state], 1, VirtualClock().now(), here.journal.last_place())
+        progress = Progress(FollowUpState[state], 3, VirtualClock().now(), here.journal.last_place())
         waiting = await Carried(here, make(session)).go_on(progress)
+        assert waiting.again_at == VirtualClock().now() + timedelta(seconds=3)
         assert waiting.state is FollowUpState[state]
         assert "can't be read back" in (waiting.because or "")
-        assert waiting.again_at is not None
         switch(here, **{"5xx": None})
         ended = await Carried(here, make(session)).go_on(waiting)
         assert ended.state is FollowUpState.INTENDED
@@ -334,7 +381,7 @@ async def test_ended_stays_ended() -> None:
         assert await Carried(here, Operation.leave("0002X")).go_on(ended) is ended
 
 
-def publish(here: Floor, session: str, kind: str, reference: int) -> None:
+def publish(here: Floor, session: str, kind: str, reference: int | None) -> None:
     """Send a notification with a reference; of the kind Error no sample is known, so this one is synthetic."""
     data = {
         "messageType": "FacebooksessionStateChangeMessage",
@@ -345,13 +392,17 @@ def publish(here: Floor, session: str, kind: str, reference: int) -> None:
     here.simulator.bayeux.publish(AGENT, "/v2/me/facebooksession", data)
 
 
-@pytest.mark.parametrize(("reference", "state"), [(35, FAILED), (36, UNCONFIRMED)], ids=["own", "another's"])
+@pytest.mark.parametrize(
+    ("own", "reference", "state"),
+    [(35, 35, FAILED), (35, 36, UNCONFIRMED), (None, None, UNCONFIRMED)],
+    ids=["own", "another's", "nobody's"],
+)
 @networked
-async def test_error_notified(reference: int, state: FollowUpState) -> None:
-    """An error with the request's reference ends it as failed; another request's error doesn't."""
+async def test_error_notified(own: int | None, reference: int | None, state: FollowUpState) -> None:
+    """An error with the request's reference ends it as failed; another request's error doesn't, nor nobody's."""
     async with floor() as here:
         session = await here.chat()
-        accepted = Progress(FollowUpState.ACCEPTED, 1, VirtualClock().now(), here.journal.last_place(), 35)
+        accepted = Progress(FollowUpState.ACCEPTED, 1, VirtualClock().now(), here.journal.last_place(), own)
         going = asyncio.ensure_future(Carried(here, Operation.consult(session, "/users/2")).go_on(accepted))
         await asyncio.sleep(1)
         publish(here, session, "Error", reference)
@@ -368,6 +419,18 @@ async def test_reference_alone() -> None:
         await asyncio.sleep(1)
         publish(here, session, "PropertiesUpdated", 35)
         assert (await going).state is CONFIRMED
+
+
+@networked
+async def test_reference_without_the_effect() -> None:
+    """Where the session would show it, the reference alone confirms nothing: another client may count as this one."""
+    async with floor() as here:
+        session = await here.chat()
+        accepted = Progress(FollowUpState.ACCEPTED, 1, VirtualClock().now(), here.journal.last_place(), 35)
+        going = asyncio.ensure_future(Carried(here, Operation.leave(session)).go_on(accepted))
+        await asyncio.sleep(1)
+        publish(here, session, "PropertiesUpdated", 35)
+        assert (await going).because == "GWS took it, and the session shows that it didn't happen"
 
 
 @networked

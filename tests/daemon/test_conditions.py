@@ -81,3 +81,15 @@ def test_mistakes(on: dict[str, Any], key: str) -> None:
     with pytest.raises(ValidationError) as refused:
         check(on)
     assert refused.value.errors()[0]["loc"][0] == key
+
+
+def test_neither_a_text_nor_a_list() -> None:
+    """What isn't even a list is refused in words that say what it should be."""
+    with pytest.raises(ValidationError, match="should be a text or a list of texts"):
+        check({"to": 5})
+
+
+def test_settled_conditions() -> None:
+    """What was read of the configuration stays as it was read."""
+    with pytest.raises(ValidationError, match="frozen"):
+        Condition().to = ("Chatting",)  # type: ignore[misc]

@@ -670,3 +670,21 @@ def test_exit_status(tmp_path: Path) -> None:
         "line 5: handlers.audit.pth: there is no such key; did you mean 'path'?",
     ]
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("depth", [100, 490, 491, 492, 493, 494, 495, 496, 497, 498, 510, 3_000])
+@pytest.mark.parametrize("form", ["lists", "tables"])
+def test_nested_too_deeply(mistakes: Callable[[str], list[str]], form: str, depth: int) -> None:
+    """A file nested deeper than anything is read is a mistake, whatever Python's own limit is."""
+    text = f"a = {'[' * depth}{']' * depth}" if form == "lists" else f"[{'.'.join('a' * depth)}]\nx = 1"
+    (mistake,) = mistakes(text)
+    assert mistake.startswith("c.toml: ")
+    assert "tables and lists stand in each other more than 100 deep" in mistake or "isn't TOML: maximum" in mistake
+
+
+@pytest.mark.parametrize("depth", [99, 100, 480, 490, 500, 900])
+def test_variable_nested_too_deeply(monkeypatch: pytest.MonkeyPatch, depth: int) -> None:
+    """A variable that is nested too deeply is a text, and no list."""
+    monkeypatch.setenv("FBSESSIOND_GWS__CHANNELS", "[" * depth + "]" * depth)
+    with pytest.raises(ConfigurationError, match="FBSESSIOND_GWS__CHANNELS: gws"):
+        load(None)

@@ -539,12 +539,14 @@ async def test_defer(journal: SqliteJournal) -> None:
 
     recorder.act = act
     await append(journal, draft("S1", "Invited", "log"))
-    async with dispatching_to(journal, route(recorder, attempts=1)):
-        await asyncio.sleep(10)
-        assert outcome(journal) == ("due", 0, "deferred by the handler")
-        await asyncio.sleep(2000)
+    with capture_logs() as logged:
+        async with dispatching_to(journal, route(recorder, attempts=1)):
+            await asyncio.sleep(10)
+            assert outcome(journal) == ("due", 0, "deferred by the handler")
+            await asyncio.sleep(2000)
     assert [round(at) for at in recorder.times] == [0, 300, 600, 900]
     assert outcome(journal)[:2] == ("delivered", 1)
+    assert logged == []
 
 
 @pytest.mark.parametrize(
@@ -1053,6 +1055,16 @@ async def test_journal_fails_at_a_lease(journal: SqliteJournal) -> None:
         with pytest.raises(JournalError):
             await running
     assert recorder.begun == []
+
+
+@virtual
+async def test_journal_fails_at_a_look(journal: SqliteJournal) -> None:
+    """Where it can't even be seen what is due, that ends everything with `JournalError`, too."""
+    async with dispatching_to(journal, route(Recorder())) as running:
+        await asyncio.sleep(1)
+        journal.close()
+        with pytest.raises(JournalError, match="the journal is closed"):
+            await running
 
 
 @virtual

@@ -124,6 +124,31 @@ def test_exported_without_a_point_in_time(write: Callable[[str, str | bytes], Pa
     assert one == Fixture(Message(text.encode(), None, text.encode()))
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_exported_beyond_the_calendar(write: Callable[[str, str | bytes], Path], at: str) -> None:
+    """A line whose time isn't in the calendar in UTC is no exported line either: the journal couldn't show it."""
+    text = json.dumps({"received_at": at, "notification": {}})
+    (one,) = read_file(write("journal.jsonl", text))
+    assert one == Fixture(Message(text.encode(), None, text.encode()))
+
+
+def test_exported_elsewhere(write: Callable[[str, str | bytes], Path]) -> None:
+    """A time of another zone is the same point in time, in UTC."""
+    (one,) = read_file(write("j.jsonl", '{"received_at": "2026-01-01T10:00:00+02:00", "notification": {}}'))
+    assert isinstance(one, Fixture)
+    assert str(one.received_at) == "2026-01-01 08:00:00+00:00"
+
+
+@pytest.mark.parametrize("form", ["%s", '{"n": %s}', "[%s]", '{"n": -%s.5e9}'])
+@pytest.mark.parametrize("name", ["some.json", "some.jsonl"])
+def test_long_number(write: Callable[[str, str | bytes], Path], name: str, form: str) -> None:
+    """A number of more digits than Python turns into one is a part of its message, as any other."""
+    text = form % ("9" * 5_000)
+    (one,) = read_file(write(name, text))
+    assert isinstance(one, Fixture)
+    assert one.message.raw == text.strip("[]").encode()
+
+
 @pytest.mark.parametrize("bad", ["{", "None", '{"a": 1}}', "[{", "[" * 100_000, "x" * 100])
 def test_bad_line(write: Callable[[str, str | bytes], Path], bad: str) -> None:
     """A line of JSON Lines that isn't JSON is a message that can't be understood; the lines after it are read."""

@@ -4,6 +4,14 @@ from fbsessiond import Operation, Webhook
 from fbsessiond.follow_up import FollowUpState, Progress, written
 
 
+def test_states() -> None:
+    """A state is spelled in the journal, in exports and in metrics as outside readers know it."""
+    assert {str(state) for state in FollowUpState} == {
+        *("intended", "sent", "accepted", "confirmed", "observed", "unconfirmed", "parked", "failed", "captured"),
+        "withdrawn",
+    }
+
+
 def test_open() -> None:
     """More is to come of what is intended, sent or accepted, and of nothing else."""
     still_open = {state for state in FollowUpState if state.is_open}
@@ -31,6 +39,13 @@ def test_beginning() -> None:
 def test_written(asked: Operation | Webhook) -> None:
     """What is written down of a follow-up by its name, session and parameters is read back as it was."""
     assert written(asked.name, asked.session, asked.parameters) == asked
+
+
+def test_parameters() -> None:
+    """A webhook is written down under its own name; an operation is none, whatever its parameters are called."""
+    asked = Webhook("crm", "S1")
+    assert (asked.name, asked.parameters) == ("Webhook", {"to": "crm", "data": {}})
+    assert isinstance(written("Leave", "S1", {"data": {}}), Operation)
 
 
 @pytest.mark.parametrize("parameters", [{}, {"to": "crm"}, {"to": "crm", "data": 7}])

@@ -18,7 +18,7 @@ from fbsessiond.chance import SeededChance
 from fbsessiond.dispatch import Dispatch
 from fbsessiond.errors import RefusedError
 from fbsessiond.follow_up import FollowUpState, Progress
-from fbsessiond.follow_ups import CapturingLane, FollowUpLane, FollowUpSettings
+from fbsessiond.follow_ups import LEASE_SLACK, CapturingLane, FollowUpLane, FollowUpSettings
 from fbsessiond.gws.rest import REFUSAL_SECONDS
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.journal.interface import Journal
@@ -326,6 +326,28 @@ async def test_webhook_to_nobody(to: str, because: str) -> None:
     """A webhook to a handler that isn't there, or that posts none, fails with the reason."""
     (progress,) = await posted(Asking(), Webhook(to, "S1"))
     assert (progress.state, progress.because) == (FollowUpState.FAILED, because)
+
+
+@networked
+async def test_keys_of_webhooks() -> None:
+    """Each webhook has a key of its own, which begins with the journal's identity."""
+    handler = Posting()
+    await posted(handler, TOLD, replace(TOLD, data={"case": 8}))
+    (first, second) = (key.split("/", 1) for _, key in handler.posted)
+    assert first[0] == second[0]
+    assert len(first[0]) == 32
+    assert (first[1], second[1]) == ("1/wrap-up/1", "1/wrap-up/2")
+
+
+async def test_lease(tmp_path: Path) -> None:
+    """A follow-up is leased for longer than all its waiting together can take."""
+    journal = SqliteJournal(tmp_path / "journal.db", EPOCH)
+    await ask(journal, TOLD)
+    lane = FollowUpLane(journal, {}, VirtualClock(), SeededChance(1), FollowUpSettings(PATIENCE))
+    (leased,) = await lane.lease(1, EPOCH)
+    assert leased.operation == TOLD
+    assert await lane.next_due() == EPOCH + PATIENCE.confirmation + PATIENCE.settling + LEASE_SLACK
+    journal.close()
 
 
 @networked

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fbsessiond.gap import Coverage, Gap, GapCause, coverage_of, read_gap, span
+from fbsessiond.gap import SNAPSHOT, Coverage, Gap, GapCause, Proof, coverage_of, read_gap, span
 from journal_parts import NOW, after, gap, watched
 
 NETWORK, LOST, STOPPED = GapCause.NETWORK, GapCause.SESSION_LOST, GapCause.STOPPED
@@ -27,6 +28,7 @@ def test_causes() -> None:
     assert {str(cause) for cause in GapCause} == {
         *("start", "stopped", "network", "session lost", "refused", "silent", "subscription")
     }
+    assert SNAPSHOT == "snapshot"
 
 
 def test_written() -> None:
@@ -74,6 +76,13 @@ def test_read_half(key: str) -> None:
     """Where a key is missing that is an error, too."""
     with pytest.raises(LookupError):
         read_gap("agent1", {name: value for name, value in WRITTEN.items() if name != key})
+
+
+def test_secrets() -> None:
+    """A position, with which anybody could go on with a session, is in no log: it isn't shown."""
+    assert "cookie" not in repr(Proof("chain", after(1), after(2), b"cookie"))
+    assert "cookie" not in repr(replace(watched(9), position=b"cookie"))
+    assert Proof("chain", after(1), after(2)).position is None
 
 
 def test_span() -> None:

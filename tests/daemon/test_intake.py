@@ -541,6 +541,19 @@ async def test_retry(journal: SqliteJournal, intake: Intake, reader: Reader, mon
     assert reader.statistics().entries == 2
 
 
+async def test_after_a_retry(
+    journal: SqliteJournal, intake: Intake, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was learned by trying again counts for what comes then, also of a session that was known before."""
+    await intake.take(batch(message("S1", "Invited")))
+    with monkeypatch.context() as strict:
+        strict.setattr(limits, "NOTIFICATION_BYTES", 10)
+        await quarantine(intake, journal, message("S1", "Chatting"))
+    await intake.retry_quarantined()
+    await intake.take(batch(message("S1", "LeftChat")))
+    assert changes(reader)[1:] == [("transition", "Invited", "Chatting"), ("transition", "Chatting", "LeftChat")]
+
+
 async def test_retry_in_vain(journal: SqliteJournal, intake: Intake, reader: Reader) -> None:
     """A quarantined message that still doesn't validate stays, and isn't tried again until it is asked for again."""
     await quarantine(intake, journal, BROKEN)

@@ -95,6 +95,17 @@ async def test_arrives(journal: SqliteJournal, evidence: JournalEvidence) -> Non
 
 
 @virtual
+async def test_at_the_last_moment(journal: SqliteJournal, evidence: JournalEvidence) -> None:
+    """It looks until time is up, whatever else arrives shortly before."""
+    looking = asyncio.create_task(evidence.first(is_in("LeftChat"), 0, after(30)))
+    await asyncio.sleep(29.5)
+    await append(journal, draft("S1", "Chatting"))
+    await asyncio.sleep(0.4)
+    await append(journal, draft("S1", "LeftChat"))
+    assert await looking is not None
+
+
+@virtual
 async def test_of_another_session(journal: SqliteJournal, evidence: JournalEvidence) -> None:
     """A notification that speaks of another session is none of this one's, whatever its entry says."""
     await append(journal, draft("S1", "Chatting"))

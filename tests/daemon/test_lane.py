@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from fbsessiond.chance import SeededChance
@@ -153,6 +154,17 @@ async def test_due_later() -> None:
 
 
 @virtual
+async def test_due_while_another_runs() -> None:
+    """What is due later is begun to the moment, too, where something that was due before still runs."""
+    jobs = Jobs(taking(10))
+    jobs.add("a")
+    jobs.add("b", seconds=0.4)
+    async with working(jobs):
+        await asyncio.sleep(0.41)
+        assert len(jobs.begun) == 2
+
+
+@virtual
 async def test_announced() -> None:
     """What is announced is begun at once; what isn't is found at the next look."""
     jobs = Jobs(nothing)
@@ -211,6 +223,28 @@ async def test_finished_at_the_stop() -> None:
 
 
 @virtual
+async def test_interrupted_at_the_stop(caplog: pytest.LogCaptureFixture) -> None:
+    """What is interrupted is handed back only once it has cleaned up; to be interrupted is no failure."""
+    cleaned_up: list[bool] = []
+
+    async def clean_up(_: Job) -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(2)
+            cleaned_up.append(not jobs.released)
+
+    jobs = Jobs(clean_up)
+    jobs.add("a")
+    async with working(jobs) as work:
+        await asyncio.sleep(1)
+        assert await work.stop() is None
+        assert cleaned_up == [True]
+    assert [job.id for job in jobs.released] == ["a"]
+    assert caplog.records == []
+
+
+@virtual
 async def test_stop_while_leasing() -> None:
     """What was being handed out at the stop is handed back."""
     jobs = Jobs(nothing)
@@ -230,9 +264,10 @@ async def test_stop_when_idle() -> None:
     jobs = Jobs(nothing)
     async with working(jobs) as work:
         await asyncio.sleep(1)
-        assert await work.stop() is None
+        with capture_logs() as logged:
+            assert await work.stop() is None
         assert asyncio.get_running_loop().time() == 1
-    assert jobs.released == []
+    assert (jobs.released, logged) == ([], [])
 
 
 @virtual
@@ -275,6 +310,38 @@ async def test_drain() -> None:
         await work.worker.drain()
         assert asyncio.get_running_loop().time() in range(10, 12)
         assert sorted(job.id for job in jobs.done) == ["a", "b", "c"]
+
+
+@virtual
+async def test_drain_while_leasing() -> None:
+    """What is just being handed out isn't done yet, though nothing is due any more."""
+    jobs = Jobs(nothing)
+    jobs.add("a")
+    lease = jobs.lease
+
+    async def slowly(most: int, now: datetime) -> Sequence[Job]:
+        leases = await lease(most, now)
+        await asyncio.sleep(3)
+        return leases
+
+    jobs.lease = slowly  # type: ignore[method-assign]
+    async with working(jobs) as work:
+        await asyncio.sleep(1)
+        await work.worker.drain()
+        assert [job.id for job in jobs.done] == ["a"]
+
+
+@virtual
+async def test_drain_of_nothing() -> None:
+    """Where nothing is left, or another took it, there is nothing to wait for."""
+    jobs = Jobs(nothing)
+    async with working(jobs) as work:
+        await work.worker.drain()
+        jobs.concurrency = 0
+        jobs.add("a")
+        asyncio.get_running_loop().call_later(5, jobs.due.clear)
+        await work.worker.drain()
+        assert asyncio.get_running_loop().time() in range(5, 7)
 
 
 def test_backoff() -> None:

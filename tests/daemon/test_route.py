@@ -68,6 +68,7 @@ def test_delivery_settings() -> None:
     assert (settings.attempts, settings.timeout, settings.concurrency) == (10, timedelta(seconds=30), 8)
     assert settings.backoff == timedelta(seconds=1)
     assert Route("idle", Idle()).delivery == settings
+    assert DeliverySettings(attempts=1, concurrency=1).attempts == 1
     assert DeliverySettings.model_validate({"attempts": 3, "timeout": "5m", "backoff": "100ms", "concurrency": 1}) == (
         DeliverySettings(attempts=3, timeout=timedelta(minutes=5), backoff=timedelta(milliseconds=100), concurrency=1)
     )
@@ -96,3 +97,9 @@ def test_limits(settings: dict[str, Any]) -> None:
     """What can't be carried out is refused, and so is a key that means nothing."""
     with pytest.raises(ValidationError):
         DeliverySettings.model_validate(settings)
+
+
+def test_settled_settings() -> None:
+    """What was read of the configuration stays as it was read."""
+    with pytest.raises(ValidationError, match="frozen"):
+        DeliverySettings().attempts = 3  # type: ignore[misc]

@@ -324,6 +324,7 @@ def test_merge_whole() -> None:
     arrived = known("Chatting", comment="new", capabilities=[])
     assert merge(None, arrived) is arrived
     assert merge(known("Invited", comment="old"), arrived) is arrived
+    assert merge(known("Invited", comment="old", capabilities=["Accept"]), arrived) is arrived
     assert merge(known("Invited", path="/facebooksessions/S1"), arrived) is not arrived
 
 
@@ -333,6 +334,12 @@ def test_merge_leaves_alone() -> None:
     merge(before, arrived)
     assert before == known("Chatting", comment="old")
     assert arrived == known("Completed", path=None)
+
+
+def test_whole_notification() -> None:
+    """A notification that says all that is known of a session is what is known of it then: that same object."""
+    notification = notified(state="Chatting", capabilities=[])
+    assert derive(None, notification).document is notification.document
 
 
 def test_id_from_an_address() -> None:

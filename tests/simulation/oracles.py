@@ -122,6 +122,12 @@ def freshness(world: World) -> Iterator[str]:
         yield f"a fresh notification took {world.fresh_seconds} s"
 
 
+def honesty(world: World) -> Iterator[str]:
+    """When a write fails the daemon ends."""
+    if world.pretences:
+        yield f"it went on {world.pretences} times though its disk had failed"
+
+
 def _quietly(_done: int, _all: int) -> None:
     """Show no progress."""
 
@@ -137,6 +143,7 @@ ORACLES: Sequence[Oracle] = (
     gaps,
     truth,
     freshness,
+    honesty,
 )
 
 

@@ -30,7 +30,7 @@ OPERATION_FAULTS: dict[str, dict[str, Any]] = {
 }
 """What goes wrong with follow-ups all the while."""
 
-LIMIT_SECONDS = 900.0
+LIMIT_SECONDS = 400.0
 """How long it may take until nothing is left to do."""
 
 
@@ -39,13 +39,13 @@ class Plan:
     """What a run is like."""
 
     seed: int
-    hours: float = 0.05
+    hours: float = 0.02
     """How long things go wrong, in virtual hours."""
     until: int | None = None
     """Stop before so many steps are done."""
-    per_minute: float = 6.0
+    per_minute: float = 4.0
     """How many customers come."""
-    calm: float = 45.0
+    calm: float = 30.0
     """How many seconds pass at most between what goes wrong and what goes wrong next."""
 
 

@@ -35,6 +35,7 @@ async def test_outages(tmp_path: Path, acknowledge: bool) -> None:
     each notification that is missing lies in one.
     """
     async with world(tmp_path, SEED, acknowledge=acknowledge) as here:
+        await here.until(here.is_covered)
         names = list(OUTAGES)
         for number in range(COUNT if acknowledge else COUNT // 2):
             name = names[number % len(names)] if number < 2 * len(names) else choose(here.chance, names)

@@ -117,11 +117,15 @@ def _reason(dead: DeadLetter) -> str:
 
 
 def _without_customer_data(reason: str, entry: Entry | None, reader: Reader) -> str:
+    first_line = reason.partition("\n")[0]
     if entry is None:  # whose values stand in the text can't be known any more
-        return reason.partition("\n")[0]
-    for text in (entry.notification, entry.document):
-        if text is not None:
-            reason = scrub(reason, msgspec.json.decode(text), reader.redaction_key())
+        return first_line
+    try:
+        documents = [msgspec.json.decode(text) for text in (entry.notification, entry.document) if text is not None]
+    except (ValueError, RecursionError):  # the same: the entry is damaged
+        return first_line
+    for document in documents:
+        reason = scrub(reason, document, reader.redaction_key())
     return reason
 
 

@@ -8,6 +8,7 @@ import typer
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, Reveal, reading
 from fbsessiond.cli.printing import print_json, print_line
 from fbsessiond.dates import iso
+from fbsessiond.errors import JournalError
 from fbsessiond.journal.records import Entry
 from fbsessiond.message import Origin
 from fbsessiond.privacy import redact
@@ -43,7 +44,16 @@ def export(
 
 
 def to_record(entry: Entry, redaction_key: bytes | None) -> dict[str, Any]:
-    """Return an entry as a line of JSON shows it; without a key, customer data stands there word for word."""
+    """Return an entry as a line of JSON shows it; without a key, customer data stands there word for word.
+
+    Raises `JournalError` where its notification isn't what was written.
+    """
+    try:
+        notification = _on_one_line(entry.notification) if redaction_key is None else _redacted(entry, redaction_key)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise JournalError(
+            f"entry {entry.seq}: can't be shown: its notification is damaged; see `fbsessiond journal verify`"
+        ) from None
     return {
         "seq": entry.seq,
         "received_at": iso(entry.received_at),
@@ -54,7 +64,7 @@ def to_record(entry: Entry, redaction_key: bytes | None) -> dict[str, Any]:
         "kind": entry.kind.value,
         "before": entry.before,
         "after": entry.after,
-        "notification": _on_one_line(entry.notification) if redaction_key is None else _redacted(entry, redaction_key),
+        "notification": notification,
     }
 
 

@@ -55,9 +55,7 @@ class Handover:
             await self._arrived.wait()
         batch = self._batches.popleft()
         self._bytes -= _size_bytes(batch)
-        self._settled.clear()
-        if not self._batches and self._end is None:
-            self._arrived.clear()
+        self._arrived.clear()
         return batch
 
     async def settled(self) -> None:

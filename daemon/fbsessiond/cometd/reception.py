@@ -22,7 +22,7 @@ from fbsessiond.cometd.events import (
 )
 from fbsessiond.cometd.exchange import ExchangeError
 from fbsessiond.cometd.proving import AT_ONCE_SECONDS, Chain, Position
-from fbsessiond.cometd.replies import error_words
+from fbsessiond.cometd.replies import error_words, succeeded
 from fbsessiond.cometd.rules import Cause, Conversation, Do, Step, Subscriptions
 from fbsessiond.cometd.transport import Wire
 from fbsessiond.errors import RefusedError
@@ -133,13 +133,14 @@ class Reception:
         reply = await self._client.connect(hold_ms)
         answered_at = self._clock.monotonic()
         step = self._conversation.connected(reply, self._client.advice, answered_at)
-        if step.cause is not None:
+        if not succeeded(reply):
             return self._lost(step, error_words(reply), at_once=answered_at - sent_at < AT_ONCE_SECONDS)
+        # Also where it advises to begin anew: up to here nothing is missing, and what it brought isn't to come again.
         now = self._clock.now()
         proof = self._chain.connected(now, is_listening=not self._subscriptions.missing)
         self._wire.handover.pass_on(self._with_position(proof) if keep else proof)
         self._announce(Connected(now))
-        return step
+        return step if step.cause is None else self._lost(step, error_words(reply))
 
     async def _subscribe(self, channel: str) -> None:
         try:

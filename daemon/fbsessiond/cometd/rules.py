@@ -37,7 +37,7 @@ AUTHENTICATION_SPACING_SECONDS = 4.0
 REFUSAL_SECONDS = 60.0
 """How long credentials that were good are tried again: a server refuses all while what checks them restarts."""
 
-UNWANTED_PAUSE_SECONDS = 30.0
+UNWANTED_PAUSE_SECONDS = 20.0
 """How long a server that says `reconnect: none` is left alone."""
 
 CONNECT_SECONDS = 2.0

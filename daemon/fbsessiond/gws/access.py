@@ -191,8 +191,10 @@ class _Kept(msgspec.Struct):
     csrf: dict[str, str]
 
 
-def _tls(certificate_authority: Path | None) -> ssl.SSLContext:
-    """Trust the given CA, and no other; without one, those of the system."""
+def _tls(certificate_authority: Path | None) -> ssl.SSLContext | bool:
+    """Trust the given CA, and no other; without one, those of the system, which aiohttp reads once for all."""
+    if certificate_authority is None:
+        return True
     try:
         return ssl.create_default_context(cafile=certificate_authority)
     except OSError as error:

@@ -35,8 +35,8 @@ QUEUED_MESSAGES = 100_000
 MISLEADING: Final[Sequence[Json]] = (
     {"reconnect": "handshake", "interval": 0},
     {"reconnect": "none"},
-    {"reconnect": "retry", "interval": 3_600_000},
-    {"reconnect": "retry", "interval": -1, "timeout": 10**12},
+    {"reconnect": "retry", "interval": 8_000},
+    {"reconnect": "retry", "interval": -1, "timeout": 10_000},
     {"reconnect": "never heard of", "interval": "soon"},
 )
 """Advice of which none is what the server means."""

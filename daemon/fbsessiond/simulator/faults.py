@@ -50,7 +50,7 @@ class FaultKind(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
     """At a connect, CometD has forgotten the client's subscriptions: it goes on connecting, and hears nothing."""
     ADVICE = "advice"
-    """A connect is answered with advice that makes no sense then: to handshake, to give up, to come back much later."""
+    """A connect succeeds, with advice that makes no sense then: to handshake, to give up, to come back later."""
     NO_LIST = "no-list"
     """The sessions are listed with success, and without a list, as where GWS's multimedia part is down."""
     DUPLICATE = "duplicate"

@@ -192,3 +192,14 @@ def test_forgotten_entry(journal: str) -> None:
     assert to_record(replace(dead, seq=1), reader, reveal=False)["after"] == "Invited"
     assert to_record(replace(dead, seq=4, because=None), reader, reveal=False)["reason"] == ""
     reader.close()
+
+
+@pytest.mark.parametrize("column", ["notification", "document"])
+def test_damaged_entry(fbsessiond: Command, journal: str, tmp_path: Path, column: str) -> None:
+    """So it is where the entry is damaged: what it held of a customer's can't be known."""
+    with sqlite3.connect(tmp_path / journal.removeprefix("sqlite:")) as connection:
+        connection.execute(f"UPDATE entries SET {column} = x'7b'")  # noqa: S608  the test's own
+    connection.close()
+    ran = fbsessiond("dead", "list", "--json", "--journal", journal)
+    assert (ran.status, CANARY in ran.out) == (0, False)
+    assert all(one["reason"] and "\n" not in one["reason"] for one in ran.records)

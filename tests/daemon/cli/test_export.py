@@ -144,6 +144,36 @@ def test_utf8(fbsessiond: Command, tmp_path: Path) -> None:
     assert "Zoë 漢字 🙂" in fbsessiond("export", "--json", "--reveal", "--journal", "sqlite:j.db").out
 
 
+@pytest.mark.parametrize("reveal", [[], ["--reveal"]])
+@pytest.mark.parametrize("damaged", [b"{", b"\xff", b"", b'{"snapshot":1}{'])
+def test_damaged(fbsessiond: Command, tmp_path: Path, damaged: bytes, reveal: list[str]) -> None:
+    """An entry whose notification isn't JSON any more ends the export with the error of a journal that is damaged."""
+    ran = fbsessiond("export", "--json", *reveal, "--journal", written(tmp_path, damaged, Origin.LIVE))
+    assert ran.status == 74
+    assert "entry 1: can't be shown: its notification is damaged; see `fbsessiond journal verify`" in ran.err
+
+
+@pytest.mark.parametrize("damaged", [b"1", b"[]", b"{}", b'"snapshot"'])
+def test_damaged_snapshot(fbsessiond: Command, tmp_path: Path, damaged: bytes) -> None:
+    """So does an entry of a snapshot that doesn't say any more what it is."""
+    ran = fbsessiond("export", "--json", "--journal", written(tmp_path, damaged, Origin.SNAPSHOT))
+    assert ran.status == 74
+    assert "entry 1: can't be shown" in ran.err
+
+
+def written(folder: Path, data: bytes, origin: Origin) -> str:
+    """Return the address of a journal with one entry, of this notification."""
+
+    async def write() -> None:
+        journal = SqliteJournal(folder / "j.db", NOW)
+        found = draft("S1")
+        await append(journal, replace(found, message=replace(found.message, data=data)), origin=origin)
+        journal.close()
+
+    asyncio.run(write())
+    return "sqlite:j.db"
+
+
 def test_snapshot(fbsessiond: Command, tmp_path: Path) -> None:
     """What a snapshot says of itself is shown, and nothing else that a notification has under that key."""
     said = {"read_at": "2026-01-01T00:00:00.000000Z", "gap": {"from": "a", "to": None, "cause": "network"}}

@@ -182,10 +182,22 @@ def test_there_is_room_until_more_lies_there_than_a_response_may_hold() -> None:
         assert not waiting.done()
         await handover.take()
         await handover.take()
+        await handover.room()
         asking = asyncio.create_task(handover.take())
         await waiting
         await handover.room()
         asking.cancel()
+
+    run_virtual(scenario())
+
+
+def test_there_is_room_for_a_whole_response() -> None:
+    """As much as one response may hold isn't more than that."""
+
+    async def scenario() -> None:
+        handover = Handover("agent1", VirtualClock())
+        passed_on(handover, 1, limits.RESPONSE_BYTES - len(b"1"))
+        await handover.room()
 
     run_virtual(scenario())
 

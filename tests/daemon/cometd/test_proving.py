@@ -48,6 +48,14 @@ def connected(chain: Chain, seconds: float) -> Proof:
     return proof
 
 
+def test_before_the_first_session_nothing_is_proved() -> None:
+    """A server that isn't reached is news then, too, and there is nothing to doubt."""
+    for cause in (Cause.UNREACHABLE, Cause.CUT):
+        chain = Chain()
+        assert (chain.name, chain.since, chain.before) == ("/0", None, None)
+        assert chain.lost(cause, at_once=True) == Break(GapCause.NETWORK)
+
+
 def test_each_connect_proves_the_time_since_the_last_subscription() -> None:
     """The chain is the same, and each proof reaches further."""
     chain = listening()
@@ -135,12 +143,19 @@ def test_a_session_that_was_there_is_not_doubted() -> None:
     """A connect that was held, or failed otherwise, says nothing about the one before; a new session knows none."""
     for cause in Cause:
         chain = listening()
+        connected(chain, 3)
         connected(chain, 30)
         assert chain.lost(cause, at_once=cause is not Cause.SESSION_GONE) == Break(GAP_CAUSES[cause])
         assert chain.lost(Cause.SESSION_GONE, at_once=True) is None
     chain = listening()
+    connected(chain, 3)
+    connected(chain, 30)
+    assert chain.lost(Cause.SESSION_GONE) == Break(GapCause.SESSION_LOST)
+    chain = listening()
     connected(chain, 30)
     chain.begun("client-2", acknowledges=True)
+    assert chain.before is None
+    assert connected(chain, 40).chain == "client-2/0"
     assert chain.before is None
     assert chain.lost(Cause.SESSION_GONE, at_once=True) == Break(GapCause.SESSION_LOST)
 
@@ -248,6 +263,7 @@ def reading(
 def test_a_position_is_read_as_it_was_written() -> None:
     """Every field comes back."""
     assert reading(POSITION.encoded()) == POSITION
+    assert reading(POSITION.encoded(), channels=("/b", "/a")) == POSITION
 
 
 def test_a_position_elsewhere_is_none() -> None:

@@ -158,9 +158,9 @@ def test_an_old_advice_to_shake_hands_is_not_followed_again() -> None:
 
 
 def test_a_server_that_wants_no_more_is_left_alone_for_a_while() -> None:
-    """`reconnect: none` is followed by a handshake after half a minute: a daemon has nobody else to start it anew."""
+    """`reconnect: none` is followed by a handshake after 20 s: a daemon has nobody else to start it anew."""
     reply = {"successful": False, "advice": {"reconnect": "none"}}
-    assert conversation().connected(reply, Advice(), 9.0) == Step(Do.HANDSHAKE, 30.0, Cause.UNWANTED)
+    assert conversation().connected(reply, Advice(), 9.0) == Step(Do.HANDSHAKE, 20.0, Cause.UNWANTED)
 
 
 def test_a_successful_connect_can_ask_for_a_handshake() -> None:

@@ -108,6 +108,17 @@ async def test_a_reply_that_never_comes() -> None:
 
 
 @networked
+async def test_a_reply_whose_id_is_a_list() -> None:
+    """An id that can be no request's is the id of nothing that was asked: the wait goes on to its limit."""
+    async with connected(ScriptedServer(hold_ms=20_000)) as (server, receiver):
+        server.script("/meta/connect", [{"channel": "/meta/connect", "successful": True, "id": []}])
+        server.publish(1)
+        await receiver.until(lambda: receiver.heard(Lost), seconds=60)
+        assert receiver.heard(Lost)[0].cause is Cause.TIMED_OUT
+        await receiver.until(lambda: receiver.source.status.connected)
+
+
+@networked
 async def test_a_half_open_connection_is_found_out_long_before_the_hold_ends() -> None:
     """A server that doesn't answer pings is gone, though nothing closed the socket."""
     async with connected(ScriptedServer(hold_ms=600_000, half_open=True)) as (_, receiver):

@@ -35,8 +35,22 @@ def test_own_part_of_a_list() -> None:
     assert own_part(notification, "S2") == sessions[1]
 
 
-@pytest.mark.parametrize("others", [{"facebooksession": {"id": "S2"}}, {"messageType": "CallStateChanged"}])
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"facebooksession": {"id": "S2"}},
+        {"messageType": "CallStateChanged"},
+        {"messageType": "MessageLogUpdated", "messages": [], "facebooksessionPath": "/facebooksessions/S1"},
+    ],
+)
 def test_no_part(others: Document) -> None:
-    """A notification that says nothing of a session has no part on it."""
+    """A notification that says nothing of a session, or only what is written in it, has no part on it."""
     with pytest.raises(LookupError, match="no part on session S1"):
         own_part(message(**others).data or b"", "S1")
+
+
+def test_no_session() -> None:
+    """An error without a session has no part on any."""
+    error = message(messageType="FacebooksessionStateChangeMessage", notificationType="Error").data or b""
+    with pytest.raises(LookupError, match="no part on session None"):
+        own_part(error, None)

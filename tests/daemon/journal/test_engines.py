@@ -27,8 +27,15 @@ def test_absolute_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert (tmp_path / "two.db").is_file()
 
 
+def test_colon_in_an_address(tmp_path: Path) -> None:
+    """What follows the scheme is a file's name, whatever is in it."""
+    open_journal("sqlite:12:30.db", tmp_path, NOW).close()
+    assert (tmp_path / "12:30.db").is_file()
+
+
 def test_in_memory(tmp_path: Path) -> None:
     """A journal in memory leaves no file, and nobody else can read it."""
+    assert IN_MEMORY == "sqlite::memory:"
     open_journal(IN_MEMORY, tmp_path, NOW).close()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(JournalError, match="there is no journal here"):

@@ -1,12 +1,34 @@
 from fbsessiond import Operation
 from fbsessiond.follow_up import Progress
-from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Entry, FollowUpLease, FollowUpRecord, Lease
+from fbsessiond.journal.records import (
+    DeliveryRecord,
+    DeliveryState,
+    Entry,
+    FollowUpLease,
+    FollowUpRecord,
+    Lease,
+    Statistics,
+)
 from fbsessiond.message import Origin
 from fbsessiond.transition import Kind
 from journal_parts import NOW
 
 LEAVE = Operation.leave("S1")
 ENTRY = Entry(42, NOW, Origin.LIVE, "a1", None, "S1", Kind.TRANSITION, "Chatting", "LeftChat", b"{}", None)
+
+
+def test_states() -> None:
+    """A state is spelled in the journal, in exports and in metrics as outside readers know it."""
+    assert {str(state) for state in DeliveryState} == {
+        *("waiting", "due", "running", "delivered", "dead", "withdrawn"),
+    }
+
+
+def test_statistics_of_nothing() -> None:
+    """What isn't counted is nothing."""
+    assert Statistics(0, None, None, None, None) == Statistics(
+        0, None, None, None, None, kinds={}, sessions=0, deliveries={}, follow_ups={}, quarantined=0, bytes=0
+    )
 
 
 def test_delivery_id() -> None:

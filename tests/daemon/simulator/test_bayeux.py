@@ -9,7 +9,7 @@ import pytest
 
 from fbsessiond.chance import SeededChance
 from fbsessiond.simulator import bayeux
-from fbsessiond.simulator.bayeux import BayeuxServer, BayeuxSettings, Superseded
+from fbsessiond.simulator.bayeux import MISLEADING, BayeuxServer, BayeuxSettings, Superseded
 from fbsessiond.simulator.bayeux_client import Client, Json
 from fbsessiond.simulator.faults import Faults, FaultTable
 from fbsessiond.simulator.happening import Chronicle, Happening, What
@@ -549,5 +549,21 @@ def test_clients_publish_nothing() -> None:
     async def test(peer: Peer) -> None:
         (reply,) = await peer.say("/v2/me/facebooksession", data={})
         assert (reply["successful"], reply["error"]) == (False, "403::publish_denied")
+
+    conversing(test)
+
+
+def test_fault_advice() -> None:
+    """A connect succeeds, with advice that makes no sense then, and what it brings is there all the same."""
+
+    async def test(peer: Peer) -> None:
+        peer.switch(advice={"count": 1})
+        peer.publish(1)
+        *notifications, reply = await peer.connect(0)
+        assert numbers(notifications) == [1]
+        assert reply["successful"] is True
+        assert reply["advice"] in MISLEADING
+        peer.publish(2)
+        assert "advice" not in (await peer.connect(1))[-1]
 
     conversing(test)

@@ -58,7 +58,7 @@ class SqliteJournal(Journal):
             self._last_quarantined = quarantine.last_seq(self.connection)
             deliveries.end_leases(self.connection, to_microseconds(now))
             follow_ups.end_leases(self.connection, to_microseconds(now))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             raise JournalError(f"{self._path}: can't open the journal: {error}") from error
 
     async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
@@ -105,8 +105,7 @@ class SqliteJournal(Journal):
 
     async def next_due(self, handler: str) -> datetime | None:
         """Read the first due date, one step by its index."""
-        number = self._guarded(lambda: deliveries.next_due(self.connection, handler))
-        return None if number is None else from_microseconds(number)
+        return self._guarded(lambda: _point_in_time(deliveries.next_due(self.connection, handler)))
 
     def wakes(self, handler: str) -> asyncio.Event:
         """Return the handler's event; it knows of this process's own changes."""
@@ -127,8 +126,7 @@ class SqliteJournal(Journal):
 
     async def next_follow_up_due(self) -> datetime | None:
         """Read the first due date, one step by its index."""
-        number = self._guarded(lambda: follow_ups.next_due(self.connection))
-        return None if number is None else from_microseconds(number)
+        return self._guarded(lambda: _point_in_time(follow_ups.next_due(self.connection)))
 
     async def shown(self, agent: str, session: str, after: int) -> bool:
         """Look for an entry of the session, by its index."""
@@ -284,3 +282,7 @@ class SqliteJournal(Journal):
     def _release_follow_ups(self, leases: Sequence[FollowUpLease], now: int) -> None:
         follow_ups.release(self.connection, leases, now)
         self._woken.add(FOLLOW_UPS)
+
+
+def _point_in_time(number: int | None) -> datetime | None:
+    return None if number is None else from_microseconds(number)

@@ -33,8 +33,11 @@ def read_queries(name: str) -> dict[str, str]:
 
 
 def fact(connection: sqlite3.Connection, name: str) -> bytes:
-    """Return what the journal keeps about itself: its `identity`, its `redaction_key`."""
-    value: bytes = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0]
+    """Return what the journal keeps about itself: its `identity`, its `redaction_key`. Raises `ValueError`."""
+    row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise ValueError(f"the journal's {name} is lost")
+    value: bytes = row[0]
     return value
 
 
@@ -54,7 +57,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_size_limit = 67108864")
             _migrate(connection)
             return connection
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:  # the last one: of a schema that is damaged
         raise JournalError(f"{path}: can't open the journal: {error}") from error
 
 
@@ -73,7 +76,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
                     "start the daemon once, which brings it up to date"
                 )
             return connection
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise JournalError(f"{path}: can't read the journal: {error}") from error
 
 

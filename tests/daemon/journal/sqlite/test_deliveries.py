@@ -84,6 +84,8 @@ def test_postponed(connection: sqlite3.Connection) -> None:
     assert deliveries.next_due(connection, "log") == at(69)
     settle(connection, two, DUE)
     assert deliveries.next_due(connection, "log") == at(1)
+    assert states(connection) == [(1, "due")]
+    assert not settle(connection, two)
 
 
 def test_end_leases(connection: sqlite3.Connection) -> None:
@@ -104,6 +106,26 @@ def test_revived(connection: sqlite3.Connection) -> None:
     assert states(connection) == [(1, "due"), (2, "waiting")]
     assert not deliveries.revive(connection, dead, at(2))
     assert [one.id for one in lease(connection, seconds=2)] == ["1/log"]
+
+
+def test_one_revived(connection: sqlite3.Connection) -> None:
+    """Of several dead letters only the one that is asked for is tried again, of its entry and its handler."""
+    append(connection, draft("S1", "Invited", "log", "audit"), draft("S2", "Invited", "log"))
+    for one in (*lease(connection), *deliveries.lease_due(connection, "audit", 9, at(0), at(60), 5)):
+        settle(connection, one, DEAD)
+    dead = next(deliveries.read_dead(connection, seq=1, handler="log"))
+    assert deliveries.revive(connection, dead, at(2))
+    assert [each.id for each in deliveries.read_dead(connection, seq=None, handler=None)] == ["1/audit", "2/log"]
+
+
+def test_order_among_sessions(connection: sqlite3.Connection) -> None:
+    """What is settled frees the next of its own session, agent and handler, and nothing else."""
+    waiting = [draft("S1", "Invited", "log", "audit"), draft("S1", "Chatting", "log", "audit")]
+    append(connection, *waiting, draft("S2", "Invited", "log"), draft("S2", "Chatting", "log"))
+    append(connection, draft("S1", "LeftChat", "log", "audit"))
+    settle(connection, lease(connection, most=1)[0])
+    waits = [record.id for record in deliveries.read(connection, seq=None) if record.state.value == "waiting"]
+    assert waits == ["2/audit", "4/log", "5/audit", "5/log"]
 
 
 def test_revived_behind_what_runs(connection: sqlite3.Connection) -> None:

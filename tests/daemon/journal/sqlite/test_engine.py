@@ -44,16 +44,16 @@ class InFile(Engine):
     """A journal in a file."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "journal.db"
+        self.path = folder / "journal.db"
 
     def open(self, now: datetime) -> Journal:
         """Open the file as the daemon does."""
-        return SqliteJournal(self._path, now)
+        return SqliteJournal(self.path, now)
 
     def read(self, journal: Journal) -> Reader:
         """Open the file as a reading verb does."""
         assert journal
-        return SqliteReader(self._path)
+        return SqliteReader(self.path)
 
 
 class TestInMemory(JournalConformance):
@@ -376,6 +376,22 @@ async def test_damaged_ledger(journal: SqliteJournal, damage: str) -> None:
         await journal.watched("agent1")
 
 
+async def test_damaged_due_date(journal: SqliteJournal) -> None:
+    """So is a delivery's due date beyond the calendar."""
+    await append(journal, draft("S1", "Invited", "log"))
+    journal.connection.execute("UPDATE pending SET due_at = 4611686018427387904")
+    with pytest.raises(JournalError, match=r"journal\.db: the journal failed: .* journal verify"):
+        await journal.next_due("log")
+
+
+async def test_damaged_due_date_of_a_follow_up(journal: SqliteJournal) -> None:
+    """And a follow-up's."""
+    await ask(journal, comment(1))
+    journal.connection.execute("UPDATE follow_ups SET due_at = 4611686018427387904")
+    with pytest.raises(JournalError, match=r"journal\.db: the journal failed: .* journal verify"):
+        await journal.next_follow_up_due()
+
+
 async def test_reader(journal: SqliteJournal) -> None:
     """A look at the journal from within its process waits for nothing that is being read; it ends with the journal."""
     await append(journal, draft("S1", "Invited", "log"), draft("S2"), misfit())
@@ -446,6 +462,16 @@ def test_unusable_file(path: Path) -> None:
     with pytest.raises(JournalError, match="not a database"):
         SqliteJournal(path, NOW)
     Lock(path).release()
+
+
+@pytest.mark.parametrize("damage", ["DELETE FROM facts", "UPDATE facts SET value = x'ff'"])
+def test_lost_identity(path: Path, damage: str) -> None:
+    """A journal that doesn't know any more which one it is can't be opened, and says so."""
+    journal = SqliteJournal(path, NOW)
+    journal.connection.execute(damage)
+    journal.close()
+    with pytest.raises(JournalError, match=r"journal\.db: can't open the journal: "):
+        SqliteJournal(path, NOW)
 
 
 @pytest.mark.parametrize("state", [DeliveryState.DEAD, DeliveryState.DUE])

@@ -55,6 +55,8 @@ def test_known(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM entries")
     assert entries.known(connection, "agent1", "S1") == {"id": "S1", "state": "kept"}
     assert entries.known(connection, "agent2", "S1") is None
+    append(connection, draft("S1", "LeftChat"))
+    assert entries.known(connection, "agent1", "S1") == {"id": "S1", "state": "LeftChat"}
 
 
 def test_shown(connection: sqlite3.Connection) -> None:
@@ -116,6 +118,15 @@ def test_check(connection: sqlite3.Connection) -> None:
         "entry 5: follows entry 2: entries between them are missing",
         "entry 5: session S1 changes from Chatting, but was Invited before",
     ]
+
+
+def test_check_from_the_beginning(connection: sqlite3.Connection) -> None:
+    """Where nothing is forgotten, a session's first transition begins with nothing; what else arrives is none."""
+    append(connection, other(), draft("S1"), repeat("S1"), draft("S1", "Chatting", before="Invited"))
+    append(connection, draft("S1"), agent="agent2")
+    assert wrong(connection) == []
+    append(connection, draft("S2", "LeftChat", before="Chatting"))
+    assert wrong(connection) == ["entry 6: session S2 changes from Chatting, but was None before"]
 
 
 def test_check_without_the_beginning(connection: sqlite3.Connection) -> None:

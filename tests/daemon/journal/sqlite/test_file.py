@@ -105,11 +105,21 @@ def test_facts() -> None:
     other.close()
 
 
+def test_lost_fact() -> None:
+    """A fact that a journal doesn't have is damage."""
+    connection = open_to_write(MEMORY)
+    connection.execute("DELETE FROM facts WHERE name = 'identity'")
+    with pytest.raises(ValueError, match="the journal's identity is lost"):
+        fact(connection, "identity")
+    connection.close()
+
+
 def test_durable(path: Path) -> None:
     """Every commit of a journal is synced to disk, and doesn't hold up readers."""
     connection = open_to_write(path)
     assert pragma(connection, "journal_mode") == "wal"
     assert pragma(connection, "synchronous") == 2
+    assert pragma(connection, "journal_size_limit") == 64 << 20
     connection.close()
 
 
@@ -120,6 +130,14 @@ def test_new_file(path: Path) -> None:
     assert pragma(connection, "user_version") == SCHEMA_VERSION
     assert pragma(connection, "auto_vacuum") == 2
     connection.close()
+
+
+def test_new_folder(tmp_path: Path) -> None:
+    """A folder that is missing is made, and those around it; the new one is the daemon's own."""
+    lock = Lock(tmp_path / "locked" / "state" / "journal.db")
+    lock.release()
+    make(tmp_path / "made" / "state" / "journal.db")
+    assert {(tmp_path / name / "state").stat().st_mode & 0o777 for name in ("locked", "made")} == {0o700}
 
 
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077])
@@ -219,6 +237,17 @@ def test_no_database(path: Path, opening: type[sqlite3.Connection]) -> None:
     assert path.read_bytes().startswith(b"Dear diary")
 
 
+@pytest.mark.parametrize("opening", [open_to_write, open_to_read])
+def test_schema_that_is_no_text(path: Path, opening: type[sqlite3.Connection]) -> None:
+    """A file whose schema isn't UTF-8 any more, since a bit flipped in it, is an error of the journal."""
+    open_to_write(path).close()
+    content = path.read_bytes()
+    assert content.count(b"CREATE TABLE entries") == 1
+    path.write_bytes(content.replace(b"CREATE TABLE entries", b"CREATE TABLE \xe5ntries"))
+    with pytest.raises(JournalError, match="journal.db: can't (open|read) the journal"):
+        opening(path)
+
+
 @pytest.mark.parametrize("opening", [open_to_write, Lock])
 def test_unusable_folder(tmp_path: Path, opening: type[Lock]) -> None:
     """A journal in a folder that can't be had is an error that says where."""
@@ -260,6 +289,17 @@ def test_lock_not_yet_signed(path: Path) -> None:
     path.with_name("journal.db.lock").write_bytes(b"")
     with pytest.raises(JournalError, match=r"another fbsessiond \(process unknown\)"):
         Lock(path)
+    lock.release()
+
+
+def test_lock_signed_illegibly(path: Path) -> None:
+    """Whatever stands in a lock, it is somebody's; who asks for it in vain keeps nothing open."""
+    lock = Lock(path)
+    path.with_name("journal.db.lock").write_bytes(b"\xff")
+    before = sorted(Path("/proc/self/fd").iterdir())
+    with pytest.raises(JournalError, match="another fbsessiond"):
+        Lock(path)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
     lock.release()
 
 

@@ -93,6 +93,16 @@ def test_without_a_break(connection: sqlite3.Connection) -> None:
     assert list(gaps.read(connection, "agent1"))[1:] == [gap(10, 11, LOST)]
 
 
+def test_break_that_takes_back(connection: sqlite3.Connection) -> None:
+    """A break says from when on what was proved counts no more; gaps are read by agent, and in their order."""
+    for agent in ("agent2", "agent1"):
+        gaps.prove(connection, agent, proof("A", 0, 10))
+        gaps.prove(connection, agent, Break(NETWORK, after(7)))
+        gaps.prove(connection, agent, proof("B", 11, 12))
+    found = [(each.agent, each.begin, each.end) for each in gaps.read(connection, None)]
+    assert found == [(a, after(begin), after(end)) for a in ("agent1", "agent2") for begin, end in ((0, 0), (7, 11))]
+
+
 def test_forget(connection: sqlite3.Connection) -> None:
     """What is closed and old goes; what isn't closed stays however old it is, but isn't counted."""
     gaps.watch(connection, "agent1", at(0))

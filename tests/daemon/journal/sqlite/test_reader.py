@@ -81,7 +81,7 @@ def test_healthy(reader: SqliteReader) -> None:
     assert found(reader) == []
 
 
-def test_contents(reader: SqliteReader) -> None:
+def test_contents(reader: SqliteReader, path: Path) -> None:
     """A reader shows what the journal holds."""
     assert [entry.seq for entry in reader.entries()] == [3, 4, 5, 6, 7]
     assert [entry.seq for entry in reader.entries(session="S1", agent="agent1", after_seq=4)] == [5, 6]
@@ -99,7 +99,7 @@ def test_contents(reader: SqliteReader) -> None:
     assert counted.kinds == {"other": 2, "transition": 3}
     assert counted.deliveries == {"dead": 1, "due": 1, "waiting": 1}
     assert counted.quarantined == 2
-    assert counted.bytes > 4096
+    assert counted.bytes == path.stat().st_size
 
 
 def test_no_dead_letter_any_more(reader: SqliteReader) -> None:
@@ -115,6 +115,7 @@ async def test_memory() -> None:
     await append(journal, draft("S1", "Invited", "log"), misfit())
     await kill(journal)
     reader = SqliteReader(MEMORY, journal.connection)
+    assert [entry.seq for entry in reader.entries()] == [1]
     (dead,) = reader.dead()
     assert reader.retry_dead(dead, NOW)
     assert reader.retry_quarantined(1)
@@ -122,6 +123,36 @@ async def test_memory() -> None:
     assert len(await lease(journal)) == 1
     assert len(await journal.take_retries()) == 1
     journal.close()
+
+
+async def test_change_that_fails() -> None:
+    """A person's change that fails is taken back, also where the connection is shared, and can be tried again."""
+    journal = SqliteJournal(MEMORY, NOW)
+    await append(journal, misfit())
+    reader = SqliteReader(MEMORY, journal.connection)
+    journal.connection.execute("CREATE TRIGGER refuse BEFORE UPDATE ON quarantine BEGIN SELECT RAISE(ABORT, 'no'); END")
+    with pytest.raises(JournalError, match="can't write the journal: no"):
+        reader.retry_quarantined(1)
+    journal.connection.execute("DROP TRIGGER refuse")
+    assert reader.retry_quarantined(1)
+    journal.close()
+
+
+def test_closed(kept: Path) -> None:
+    """A reader that was closed reads no more."""
+    reader = SqliteReader(kept)
+    reader.close()
+    with pytest.raises(JournalError, match="closed database"):
+        reader.statistics()
+
+
+def test_nothing(path: Path) -> None:
+    """A journal in which nothing is yet has neither a first nor a last entry."""
+    SqliteJournal(path, NOW).close()
+    reader = SqliteReader(path)
+    counted = reader.statistics()
+    assert (counted.entries, counted.first_received_at, counted.last_received_at) == (0, None, None)
+    reader.close()
 
 
 @pytest.mark.parametrize("column", ["seq", "received_at", "checksum"])
@@ -269,6 +300,13 @@ def test_unreadable(reader: SqliteReader, path: Path, reading: Callable[[SqliteR
     change(path, "".join(f"DROP TABLE {table};" for table in tables))
     with pytest.raises(JournalError, match=r"journal\.db: can't read the journal: no such table.* journal verify"):
         reading(reader)
+
+
+def test_lost_key(reader: SqliteReader, path: Path) -> None:
+    """A journal without its key shows nothing that needs tokens, and says why."""
+    change(path, "DELETE FROM facts")
+    with pytest.raises(JournalError, match=r"journal\.db: can't read the journal: the journal's redaction_key is lost"):
+        reader.redaction_key()
 
 
 def test_unreadable_follow_ups(reader: SqliteReader, path: Path) -> None:

@@ -1,11 +1,12 @@
 import pytest
 
 from daemon.journal.suite.engine import prune
+from daemon.journal.suite.follow_ups import ask, comment
 from fbsessiond.errors import JournalError
 from fbsessiond.journal.records import Draft
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.retention import BITE_ENTRIES
-from journal_parts import NOW, after, append, draft, misfit, other
+from journal_parts import NOW, after, append, draft, kill, misfit, other
 
 
 def chatting(count: int) -> list[Draft]:
@@ -62,11 +63,41 @@ async def test_kept_document(journal: SqliteJournal, merged: dict[str, str] | No
     assert await journal.known("agent1", "S1") == (merged or {"id": "S1", "state": "Chatting"})
 
 
+@pytest.mark.parametrize("state", ["Completed", "Revoked", "Vanished"])
+async def test_finished_session(journal: SqliteJournal, state: str) -> None:
+    """What is known of a session that has ended goes with its entry, and only with that; what was delivered, too."""
+    await append(journal, draft("S1", state, "log"))
+    await append(journal, draft("S2", state), other(), at=after(90))
+    await kill(journal)
+    assert await journal.prune(after(60), None) == 1
+    assert await journal.known("agent1", "S1") is None
+    assert await journal.known("agent1", "S2") == {"id": "S2", "state": state}
+    assert list(journal.reader().deliveries()) == []
+    assert journal.connection.execute("SELECT count(*) FROM settled").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("state", ["intended", "sent", "accepted", "parked", "failed", "confirmed"])
+async def test_follow_up_that_is_not_done(journal: SqliteJournal, state: str) -> None:
+    """An entry stays while anything may still come of a follow-up, or a person has to look at it."""
+    await ask(journal, comment(1))
+    await ask(journal, comment(2), session="S2")
+    await append(journal, other())
+    journal.connection.execute("UPDATE follow_ups SET state = ?", (state,))
+    assert await journal.prune(after(60), None) == (2 if state == "confirmed" else 0)
+
+
 async def test_by_size(journal: SqliteJournal) -> None:
     """A journal that is too large forgets what is young, but no more than it must."""
     await append(journal, *[draft("S1", comment="x" * 10_000) for _ in range(1_000)])
     assert await prune(journal, NOW, 20_000_000) == []
     assert sum(await prune(journal, NOW, 6_000_000)) in range(400, 601)
+
+
+async def test_free_pages_do_not_count(journal: SqliteJournal) -> None:
+    """A journal is as large as what is in it: pages that are free already make it no larger."""
+    await append(journal, *[draft("S1", comment="x" * 10_000) for _ in range(1_000)])
+    journal.connection.execute("DELETE FROM entries WHERE seq <= 900")
+    assert await journal.prune(NOW, 6_000_000) == 0
 
 
 async def test_pages_given_back(journal: SqliteJournal) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -39,6 +39,16 @@ class Pending:
 
 
 @dataclass
+class Kept:
+    """A message in the quarantine."""
+
+    at: datetime
+    error: str
+    is_asked_for: bool = False
+    is_released: bool = False
+
+
+@dataclass
 class Model:
     """What a journal holds."""
 
@@ -49,6 +59,9 @@ class Model:
     )
     pending: defaultdict[Key, list[Pending]] = field(default_factory=lambda: defaultdict[Key, list[Pending]](list))
     settled: dict[tuple[int, str], DeliveryState] = field(default_factory=dict[tuple[int, str], DeliveryState])
+    quarantine: dict[int, Kept] = field(default_factory=dict[int, Kept])
+    """By its own numbers; what became entries stays, unseen, until it is forgotten."""
+    last_quarantined: int = 0
 
     def find(self, lease: Lease) -> tuple[list[Pending], Pending] | None:
         """Return the queue and the delivery that a lease is of, unless another has it now."""
@@ -134,6 +147,9 @@ class Histories(RuleBasedStateMachine):
                 queue = self.model.pending[handler, agent, session]
                 queue.append(Pending(seq, due_at, None if queue else due_at))
         self._run(append(self.journal, *drafts, *[misfit()] * misfits, agent=agent, at=self.now))
+        for _ in range(misfits):
+            self.model.last_quarantined += 1
+            self.model.quarantine[self.model.last_quarantined] = Kept(self.now, misfit().error)
 
     @rule(handler=st.sampled_from(HANDLERS), most=st.integers(1, 4), seconds=st.integers(1, 90))
     def lease(self, handler: str, most: int, seconds: int) -> None:
@@ -205,6 +221,33 @@ class Histories(RuleBasedStateMachine):
         queue.append(Pending(record.seq, self.now, self.now if is_first else None))
         queue.sort(key=lambda one: one.seq)
 
+    @precondition(lambda self: self.model.quarantine)
+    @rule(choice=st.integers(0, 99))
+    def ask_for_misfit(self, choice: int) -> None:
+        """Let a person ask that a message in the quarantine be read again; it may have become entries meanwhile."""
+        seq = sorted(self.model.quarantine)[choice % len(self.model.quarantine)]
+        kept = self.model.quarantine[seq]
+        assert self.reader.retry_quarantined(seq) != kept.is_released
+        kept.is_asked_for = not kept.is_released
+
+    @rule(session=st.none() | st.sampled_from(SESSIONS), state=st.sampled_from(STATES))
+    def read_misfits_again(self, session: str | None, state: str) -> None:
+        """Read again what is asked for: each becomes an entry of a session, received when it was, or stays."""
+        taken = self._run(self.journal.take_retries())
+        assert [one.seq for one in taken] == [seq for seq, kept in self.model.quarantine.items() if kept.is_asked_for]
+        for one in taken:
+            kept = self.model.quarantine[one.seq]
+            kept.is_asked_for, kept.is_released = False, session is not None
+            if session is None:
+                kept.error = f"still isn't: {one.seq}"
+                self._run(self.journal.release_quarantined(one, (), kept.error))
+                continue
+            self.model.last_seq += 1
+            before = self.model.known.get((one.agent, session), (0, {}))[1].get("state")
+            self._run(self.journal.release_quarantined(one, [draft(session, state, before=before)], None))
+            self.model.entries[self.model.last_seq] = kept.at
+            self.model.known[one.agent, session] = self.model.last_seq, {"id": session, "state": state}
+
     @rule(age=SECONDS, by_size=st.booleans())
     def prune(self, age: int, by_size: bool) -> None:
         """Forget what is old, or all that may be forgotten."""
@@ -212,7 +255,8 @@ class Histories(RuleBasedStateMachine):
         forgotten = 0
         while bite := self._run(self.journal.prune(before, 0 if by_size else None)):
             forgotten += bite
-        bound = min((one.seq for queue in self.model.pending.values() for one in queue), default=self.model.last_seq)
+        pending = (one.seq for queue in self.model.pending.values() for one in queue)
+        bound = min([self.model.last_seq, *pending, *self.needed()])
         if not by_size:
             bound = min([bound, *(seq for seq, at in self.model.entries.items() if at >= before)])
         gone = [seq for seq in self.model.entries if seq < bound]
@@ -224,6 +268,10 @@ class Histories(RuleBasedStateMachine):
         for key, (seq, document) in list(self.model.known.items()):
             if seq < bound and document["state"] == "Completed":
                 del self.model.known[key]
+        for seq, kept in list(self.model.quarantine.items()):
+            if kept.at < before and seq < self.model.last_quarantined:
+                del self.model.quarantine[seq]
+        self.forgotten(before, bound)
 
     @rule(seconds=SECONDS)
     def wait(self, seconds: int) -> None:
@@ -233,7 +281,12 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def is_the_same(self) -> None:
         """The journal holds what the model holds."""
-        assert [entry.seq for entry in self.reader.entries()] == sorted(self.model.entries)
+        assert [(entry.seq, entry.received_at) for entry in self.reader.entries()] == sorted(self.model.entries.items())
+        assert [(one.seq, one.received_at, one.error, one.raw) for one in self.reader.quarantined()] == [
+            (seq, kept.at, kept.error, misfit().message.raw)
+            for seq, kept in self.model.quarantine.items()
+            if not kept.is_released
+        ]
         assert self.model.deliveries() == {
             (record.seq, record.handler, record.state.value, record.attempts) for record in self.reader.deliveries()
         }
@@ -250,6 +303,13 @@ class Histories(RuleBasedStateMachine):
         for queue in self.model.pending.values():
             assert sum(one.due_at is not None for one in queue) == bool(queue)
         assert verified(self.reader) == []
+
+    def needed(self) -> Iterable[int]:
+        """Return the entries that something else needs than their deliveries; a larger model has some."""
+        return ()
+
+    def forgotten(self, before: datetime, bound: int) -> None:
+        """Note that the entries below a number are forgotten, and what else ended before a point in time."""
 
     def open(self) -> None:
         """Open the journal and a reader of it."""

@@ -1,0 +1,90 @@
+"""docs/proof.md: what was run, when, on what, and what was found. The page is made of each part's last whole run."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from proof.part import Figure, Part, Result
+
+PAGE = Path(__file__).parents[2] / "docs" / "proof.md"
+RUNS = Path(__file__).with_name("runs.json")
+"""The last run of each part."""
+
+HEAD = """# Proof
+
+What `make proof` ran, and what it found: for each part its last run, whole. The promises that it is about are in the
+[README](../README.md). `make proof PARTS="simulation power-cuts"` runs some of the parts, `SEED=…` repeats a run, and
+`AMOUNT=…` runs more or less of it; only a whole run is written down here. This page is made from
+`tests/proof/runs.json` by the run itself.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of a part, and what came of it."""
+
+    name: str
+    amount: int
+    seed: int
+    date: str
+    seconds: float
+    machine: str
+    commit: str
+    counts: Mapping[str, Figure]
+    problems: Sequence[str]
+    notes: Sequence[str]
+
+
+def run_of(part: Part, result: Result, *, amount: int, seed: int, date: str, seconds: float, commit: str) -> Run:
+    """Return what is to be kept of a run."""
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Linux, Python {platform.python_version()}"
+    return Run(
+        part.name, amount, seed, date, round(seconds), machine, commit, result.counts, result.problems, result.notes
+    )
+
+
+def keep(run: Run) -> None:
+    """Replace the part's last run by this one."""
+    runs = {each.name: each for each in kept()} | {run.name: run}
+    RUNS.write_text(json.dumps([asdict(each) for _, each in sorted(runs.items())], indent=1, ensure_ascii=False) + "\n")
+
+
+def kept() -> list[Run]:
+    """Return the last run of each part."""
+    return [Run(**each) for each in json.loads(RUNS.read_text())] if RUNS.exists() else []
+
+
+def page(parts: Sequence[Part], runs: Sequence[Run]) -> str:
+    """Return the page: a section for each part, in the parts' order."""
+    ran = {run.name: run for run in runs}
+    return "\n".join([HEAD, *(_section(part, ran.get(part.name)) for part in parts)])
+
+
+def _section(part: Part, run: Run | None) -> str:
+    lines = [f"## {part.name}", "", part.about, ""]
+    if run is None:
+        return "\n".join([*lines, "Not run yet.", ""])
+    what = f"{run.amount:,} {part.unit}, seed {run.seed}, in {_lasted(run.seconds)} on {run.date}"
+    lines += [
+        f"{what}, commit `{run.commit}`; {run.machine}.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {_written(figure)} |" for name, figure in run.counts.items()),
+        f"| **broken** | **{len(run.problems)}** |",
+        "",
+        *(f"- {each}" for each in (*run.problems, *run.notes)),
+    ]
+    return "\n".join([*lines, ""] if run.problems or run.notes else lines)
+
+
+def _written(figure: Figure) -> str:
+    return figure if isinstance(figure, str) else f"{figure:,}"
+
+
+def _lasted(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,166 @@
+"""Builds of the daemon that are broken on purpose: each shows that an oracle bites."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeAlias
+
+import pytest
+
+from fbsessiond.carrying import Carrying
+from fbsessiond.cometd.rules import Conversation, Do, Step
+from fbsessiond.errors import JournalError
+from fbsessiond.follow_up import Progress
+from fbsessiond.intake import Intake
+from fbsessiond.journal.sqlite import deliveries, entries, gaps
+from fbsessiond.journal.sqlite.engine import SqliteJournal
+from fbsessiond.message import Batch
+from fbsessiond.reconciling import Reconciler
+from simulation import disk
+
+Break: TypeAlias = Callable[[pytest.MonkeyPatch], None]
+"""Breaks the daemon, until the patch is undone."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What is broken, and the oracle that has to notice."""
+
+    oracle: str
+    apply: Break
+
+
+def acknowledging_early(patch: pytest.MonkeyPatch) -> None:
+    """Ask the server for more before the batch is on disk."""
+    take = Intake.take
+    late: set[asyncio.Task[None]] = set()
+
+    async def take_late(intake: Intake, batch: Batch, place: int | None) -> None:
+        await asyncio.sleep(1)
+        with suppress(JournalError):
+            await take(intake, batch, place)
+
+    async def take_early(intake: Intake, batch: Batch, place: int | None = None) -> Sequence[Any]:
+        task = asyncio.create_task(take_late(intake, batch, place))
+        late.add(task)
+        task.add_done_callback(late.discard)
+        return ()
+
+    patch.setattr(Intake, "take", take_early)
+
+
+def dispatching_early(patch: pytest.MonkeyPatch) -> None:
+    """Hand out what isn't on disk: only every twentieth transaction is made durable."""
+    numbers = count()
+    commit = disk.Disk.commit
+
+    def commit_seldom(self: disk.Disk, connection: sqlite3.Connection) -> Any:
+        return commit(self, connection) if next(numbers) % 20 == 0 else None
+
+    execute = disk._Connection.execute
+
+    def execute_within(self: Any, statement: str, *parameters: Any) -> Any:
+        if statement == "BEGIN IMMEDIATE" and self._connection.in_transaction:
+            return None
+        return execute(self, statement, *parameters)
+
+    patch.setattr(disk.Disk, "commit", commit_seldom)
+    patch.setattr(disk._Connection, "execute", execute_within)
+
+
+def swallowing_disk_errors(patch: pytest.MonkeyPatch) -> None:
+    """Go on when a commit failed."""
+    commit = disk.Disk.commit
+
+    def commit_anyway(self: disk.Disk, connection: sqlite3.Connection) -> Any:
+        with suppress(sqlite3.OperationalError):
+            return commit(self, connection)
+
+    patch.setattr(disk.Disk, "commit", commit_anyway)
+
+
+def repeating_in_doubt(patch: pytest.MonkeyPatch) -> None:
+    """Repeat a follow-up without reading the session back."""
+
+    async def clear_doubt(self: Carrying, progress: Progress) -> Progress:
+        return self._again(progress, "in doubt")
+
+    patch.setattr(Carrying, "_clear_doubt", clear_doubt)
+
+
+def forgetting_gaps(patch: pytest.MonkeyPatch) -> None:
+    """Begin a new chain without a gap before it."""
+    patch.setitem(gaps._SQL, "add_gap", "SELECT ?, ?, ?, ?")
+
+
+def inventing_gaps(patch: pytest.MonkeyPatch) -> None:
+    """Begin a new CometD session now and then, though nothing is wrong with the old one."""
+    connected = Conversation.connected
+    numbers = count(1)
+
+    def connected_or_not(self: Conversation, *arguments: Any) -> Step:
+        step = connected(self, *arguments)
+        return Step(Do.HANDSHAKE) if next(numbers) % 25 == 0 else step
+
+    patch.setattr(Conversation, "connected", connected_or_not)
+
+
+def skipping_numbers(patch: pytest.MonkeyPatch) -> None:
+    """Leave a number out now and then."""
+    append = SqliteJournal._append
+    numbers = count(1)
+
+    def append_further(self: SqliteJournal, *arguments: Any) -> None:
+        self._last_seq += next(numbers) % 30 == 0
+        append(self, *arguments)
+
+    patch.setattr(SqliteJournal, "_append", append_further)
+
+
+def altering(patch: pytest.MonkeyPatch) -> None:
+    """Keep a notification in other words."""
+    entry_row = entries.entry_row
+
+    def other_row(*arguments: Any) -> Any:
+        *row, data, document, crc = entry_row(*arguments)
+        return (*row, data + b" ", document, crc)
+
+    patch.setattr(entries, "entry_row", other_row)
+
+
+def overtaking(patch: pytest.MonkeyPatch) -> None:
+    """Let a delivery overtake an earlier one of its session."""
+    statement = deliveries._SQL["append"]
+    patch.setitem(deliveries._SQL, "append", statement.replace("THEN NULL", "THEN :due_at"))
+
+
+def never_comparing(patch: pytest.MonkeyPatch) -> None:
+    """Never read the agent's list."""
+
+    async def run(_: Reconciler) -> None:
+        await asyncio.Event().wait()
+
+    patch.setattr(Reconciler, "run", run)
+
+
+def hesitating(patch: pytest.MonkeyPatch) -> None:
+    """Let a server alone for two minutes when it didn't answer."""
+    patch.setattr(Conversation, "_pause_seconds", lambda *_: 120.0)
+
+
+BROKEN: Mapping[str, Broken] = {
+    "acknowledges before the commit": Broken("acknowledged", acknowledging_early),
+    "hands out before the commit": Broken("deliveries", dispatching_early),
+    "swallows a failed commit": Broken("honesty", swallowing_disk_errors),
+    "repeats without reading back": Broken("effects", repeating_in_doubt),
+    "forgets gaps": Broken("conservation", forgetting_gaps),
+    "invents gaps": Broken("gaps", inventing_gaps),
+    "skips numbers": Broken("wholeness", skipping_numbers),
+    "alters what came": Broken("conservation", altering),
+    "lets deliveries overtake": Broken("deliveries", overtaking),
+    "never compares": Broken("truth", never_comparing),
+    "hesitates": Broken("freshness", hesitating),
+}

@@ -1,0 +1,96 @@
+"""Mutation testing itself: it tells tests that notice a change from tests that don't."""
+
+from pathlib import Path
+
+import pytest
+
+from mutation.judging import Fate, Verdict, judge
+from mutation.mutant import Key, Mutant
+from mutation.parts import percent, result, sample
+from mutation.survivors import reasons
+from mutation.targets import all_mutants, mutants_in
+
+MODULE = "daemon/fbsessiond/gap.py"
+SOURCE = b"def is_late(at: int, until: int) -> bool:\n    return at > until\n"
+SHARP = """
+from fbsessiond.gap import is_late
+
+def test_late() -> None:
+    assert (is_late(1, 2), is_late(2, 2), is_late(3, 2)) == (False, False, True)
+"""
+BLUNT = """
+from fbsessiond.gap import is_late
+
+def test_late() -> None:
+    is_late(1, 2)
+"""
+WRONG = "def test_late() -> None:\n    assert False\n"
+
+
+def project(root: Path, tests: str) -> list[Mutant]:
+    """Write a project of one module and its tests; return the module's mutants."""
+    (root / MODULE).parent.mkdir(parents=True)
+    (root / MODULE).write_bytes(SOURCE)
+    (root / MODULE).with_name("__init__.py").touch()
+    (root / "handlers").mkdir()
+    (root / "tests/daemon").mkdir(parents=True)
+    (root / "tests/daemon/test_gap.py").write_text(tests)
+    (root / "pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = ['--import-mode=importlib']\n")
+    return list(mutants_in(MODULE, SOURCE))
+
+
+def test_sharp_tests(tmp_path: Path) -> None:
+    """Tests that pin down each case let no mutant live."""
+    verdicts = list(judge(project(tmp_path, SHARP), 1, tmp_path))
+    assert [verdict.key.change for verdict in verdicts] == [
+        "at > until → None",
+        "at > until → (at >= until)",
+        "at > until → (at <= until)",
+    ]
+    assert {verdict.fate for verdict in verdicts} == {Fate.KILLED}
+
+
+def test_tests_that_assert_nothing(tmp_path: Path) -> None:
+    """Tests that pass through all of the code, and assert nothing, let every mutant live."""
+    verdicts = list(judge(project(tmp_path, BLUNT), 1, tmp_path))
+    assert percent(verdicts) == 0
+    assert (tmp_path / MODULE).read_bytes() == SOURCE
+
+
+def test_tests_that_fail(tmp_path: Path) -> None:
+    """Tests that fail without any mutant prove nothing, and no score is made of them."""
+    with pytest.raises(RuntimeError, match=r"without any mutant: tests/daemon/test_gap\.py killed"):
+        list(judge(project(tmp_path, WRONG), 1, tmp_path))
+
+
+def test_sample_of_the_core() -> None:
+    """A few mutants of the core are noticed, or known to do no harm; `make proof` takes them all."""
+    mutants = sample(list(all_mutants(files=["transition.py", "gap.py"])), 6, seed=1)
+    survivors = {verdict.key for verdict in judge(mutants, 1) if verdict.fate is Fate.SURVIVED}
+    assert survivors <= reasons().keys()
+
+
+def test_reasons_are_of_today() -> None:
+    """Each reason belongs to a mutant that can still be made, and is a sentence."""
+    known = reasons()
+    assert known.keys() <= {mutant.key for mutant in all_mutants()}
+    assert all(len(because.split()) > 2 for because in known.values())
+
+
+def test_result() -> None:
+    """A score that is too low is a problem, with every survivor that has no reason; one that isn't, is none."""
+    keys = [Key(MODULE, "span", f"{each} → 0") for each in range(10)]
+    verdicts = [Verdict(key, Fate.SURVIVED if each < 2 else Fate.KILLED) for each, key in enumerate(keys)]
+    known = {keys[0]: "it comes to the same"}
+    found = result(verdicts, known)
+    assert found.counts == {"mutants": 10, "killed": 8, "timed out": 0, "survived": 2, "score in %": 80.0}
+    assert found.problems == ["the score is 80.0 %, not 85 %", f"no test notices it: {keys[1]}"]
+    assert "- `gap.py, span: 0 → 0`: it comes to the same" in found.notes
+    assert result([*verdicts, *verdicts[2:]], known).problems == []
+
+
+def test_sample() -> None:
+    """The same seed chooses the same mutants, in their order; more than there are is all."""
+    mutants = list(mutants_in(MODULE, SOURCE * 20))
+    assert sample(mutants, 5, 1) == sample(mutants, 5, 1) != sample(mutants, 5, 2)
+    assert sample(mutants, 1000, 1) == mutants
