@@ -32,9 +32,8 @@ coverage: .venv/.made $(SERVERS) ## all tests, and every module covered by its o
 	$(BIN)/python -m pytest --cov --cov-context=test --cov-report=
 	$(BIN)/python tests/own_coverage.py
 
-proof: .venv/.made $(SERVERS) ## the long runs: daemons killed again and again, thousands of follow-ups and outages
-	OUTAGES=2000 BLACK_HOLE=60 $(BIN)/python -m pytest -s tests/whole/test_gaps.py tests/whole/test_recovery.py
-	KILLS=1000 FOLLOW_UPS=1000 FOLLOW_UP_KILLS=100 $(BIN)/python -m pytest -s tests/whole/test_kill.py tests/whole/test_follow_up_kill.py
+proof: .venv/.made .venv/.proof $(SERVERS) ## the long runs, with a report in docs/proof.md; PARTS="kills …" runs some
+	$(BIN)/python -m tests.proof $(PARTS)
 
 docs: .venv/.made ## the pages that are made from the code
 	$(BIN)/python docs/tables.py
@@ -42,9 +41,12 @@ docs: .venv/.made ## the pages that are made from the code
 bench: .venv/.made $(SERVERS) ## ratios against each step's own limit
 	$(BIN)/python bench/run.py
 
-lock: ## requirements.lock from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" -q -o requirements.lock
+LOCKING := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" -q
+
+lock: ## both locks from pyproject.toml (needs uv)
+	$(LOCKING) --all-extras --group dev -o requirements.lock
+	$(LOCKING) --all-extras --group proof -c requirements.lock -o requirements-proof.lock
 
 clean:
 	rm -rf .venv .demo tests/interop/node_modules dist
@@ -54,6 +56,10 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.proof: requirements-proof.lock .venv/.made
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-proof.lock
 	@touch $@
 
 tests/interop/node_modules/.made: tests/interop/package-lock.json

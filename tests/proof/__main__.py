@@ -13,12 +13,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from proof.part import Part, Result
 from proof.parts import PARTS
 from proof.report import PAGE, keep, kept, page, run_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def main() -> int:

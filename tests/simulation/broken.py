@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """Builds of the daemon that are broken on purpose: each shows that an oracle bites."""
 
 import asyncio
@@ -148,7 +149,11 @@ def never_comparing(patch: pytest.MonkeyPatch) -> None:
 
 def hesitating(patch: pytest.MonkeyPatch) -> None:
     """Let a server alone for two minutes when it didn't answer."""
-    patch.setattr(Conversation, "_pause_seconds", lambda *_: 120.0)
+
+    def pause_seconds(_: Conversation, __: float) -> float:
+        return 120.0
+
+    patch.setattr(Conversation, "_pause_seconds", pause_seconds)
 
 
 BROKEN: Mapping[str, Broken] = {

@@ -61,6 +61,7 @@ class World:
     chance: SeededChance
     stack: AsyncExitStack
     routes: Sequence[Route] = ()
+    loop: NetworkedLoop = field(init=False)
     daemon: Watching = field(init=False)
     customers: asyncio.Task[None] = field(init=False)
     handled: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -81,8 +82,9 @@ class World:
     """The sessions that the daemon took for open in the end, with their states."""
 
     def __post_init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        assert isinstance(self.loop, NetworkedLoop)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, NetworkedLoop)
+        self.loop = loop
         self.disk = Disk(self.chance, self.loop.pass_time)
         self._process = 0
         self._turn = asyncio.Lock()

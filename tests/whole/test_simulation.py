@@ -45,6 +45,8 @@ def test_an_oracle_bites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: 
     broken = BROKEN[name]
     broken.apply(monkeypatch)
     complaints = (
-        problem for seed in range(1, 16) for problem in run(tmp_path / str(seed), Plan(seed, calm=90.0)).problems
+        problem
+        for seed in range(1, 16)
+        for problem in run(tmp_path / str(seed), Plan(seed, 0.05, per_minute=6.0, calm=90.0)).problems
     )
     assert any(problem.startswith(f"{broken.oracle}: ") for problem in complaints)

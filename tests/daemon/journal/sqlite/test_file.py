@@ -244,7 +244,7 @@ def test_schema_that_is_no_text(path: Path, opening: type[sqlite3.Connection]) -
     content = path.read_bytes()
     assert content.count(b"CREATE TABLE entries") == 1
     path.write_bytes(content.replace(b"CREATE TABLE entries", b"CREATE TABLE \xe5ntries"))
-    with pytest.raises(JournalError, match="journal.db: can't (open|read) the journal"):
+    with pytest.raises(JournalError, match=r"journal\.db: can't (open|read) the journal"):
         opening(path)
 
 
