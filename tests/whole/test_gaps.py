@@ -50,7 +50,8 @@ async def suffer(world: World, name: str) -> None:
     """Go through an outage, and see that it is told as it was, and repaired."""
     before, count = world.client(), len(world.gaps())
     compared_at = (await world.daemon.journal.watched(AGENT)).compared_at
-    cause = await OUTAGES[name](world)
+    with world.wrong(name):
+        cause = await OUTAGES[name](world)
     ended_at = world.now()
     await world.until(lambda: world.has_connected_since(ended_at))
     recovered_at = world.now()

@@ -242,8 +242,8 @@ def test_schema_that_is_no_text(path: Path, opening: type[sqlite3.Connection]) -
     """A file whose schema isn't UTF-8 any more, since a bit flipped in it, is an error of the journal."""
     open_to_write(path).close()
     content = path.read_bytes()
-    assert content.count(b"CREATE TABLE entries") == 1
-    path.write_bytes(content.replace(b"CREATE TABLE entries", b"CREATE TABLE \xe5ntries"))
+    assert content.count(b"CREATE TABLE entries (") == 1
+    path.write_bytes(content.replace(b"CREATE TABLE entries (", b"CREATE TABLE entries \xa8"))
     with pytest.raises(JournalError, match=r"journal\.db: can't (open|read) the journal"):
         opening(path)
 
