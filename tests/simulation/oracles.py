@@ -124,7 +124,7 @@ def truth(world: World) -> Iterator[str]:
 
 def freshness(world: World) -> Iterator[str]:
     """After everything is well again, what is new passes soon."""
-    if world.fresh_seconds is None or world.fresh_seconds > FRESH_SECONDS:
+    if world.fresh_seconds > FRESH_SECONDS:
         yield f"a fresh notification took {world.fresh_seconds} s"
 
 

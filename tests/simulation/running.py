@@ -159,6 +159,7 @@ async def _end(here: World) -> None:
     async def has_passed() -> bool:
         return bool(here.handled[session])
 
+    here.fresh_seconds = LIMIT_SECONDS
     try:
         await here.until(has_passed, LIMIT_SECONDS)
         here.fresh_seconds = (here.now() - begun).total_seconds()

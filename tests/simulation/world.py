@@ -76,7 +76,7 @@ class World:
     """How often the daemon went on though its disk had failed."""
     is_wrong: bool = True
     """Whether things may go wrong at all."""
-    fresh_seconds: float | None = None
+    fresh_seconds: float = 0.0
     """How long it took, after everything was well again, until something new was handled."""
     known: Mapping[str, str] = field(default_factory=dict[str, str])
     """The sessions that the daemon took for open in the end, with their states."""
