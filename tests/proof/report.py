@@ -15,10 +15,9 @@ RUNS = Path(__file__).with_name("runs.json")
 
 HEAD = """# Proof
 
-What `make proof` ran, and what it found: for each part its last run, whole. The promises that it is about are in the
-[README](../README.md). `make proof PARTS="simulation power-cuts"` runs some of the parts, `SEED=…` repeats a run, and
-`AMOUNT=…` runs more or less of it; only a whole run is written down here. This page is made from
-`tests/proof/runs.json` by the run itself.
+What was run to prove the [promises](../README.md), and what it found: of each part the last run. `make proof` runs all of
+it, `make proof PARTS="kills power-cuts"` some, and `python -m tests.proof kills --amount 10 --seed 7` tries a little of
+one without keeping it. [testing.md](testing.md) tells how it works. This page is made from `tests/proof/runs.json`.
 """
 
 
