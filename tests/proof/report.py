@@ -15,9 +15,10 @@ RUNS = Path(__file__).with_name("runs.json")
 
 HEAD = """# Proof
 
-What was run to prove the [promises](../README.md), and what it found: of each part the last run. `make proof` runs all of
-it, `make proof PARTS="kills power-cuts"` some, and `python -m tests.proof kills --amount 10 --seed 7` tries a little of
-one without keeping it. [testing.md](testing.md) tells how it works. This page is made from `tests/proof/runs.json`.
+What was run to prove the [promises](../README.md), and what it found: of each part the last run. `make proof` runs
+all of it, `make proof PARTS="kills power-cuts"` some, and `python -m tests.proof kills --amount 10 --seed 7` tries a
+little of one without keeping it. [testing.md](testing.md) tells how it works. This page is made from
+`tests/proof/runs.json`.
 """
 
 
