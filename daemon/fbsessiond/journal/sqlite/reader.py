@@ -85,16 +85,23 @@ class SqliteReader(Reader):
     def verify(self, progress: Callable[[int, int], None]) -> Iterator[Finding]:
         """Check SQLite's own structure, then each entry (checksum, number, predecessor), then the rest.
 
-        Text that isn't UTF-8 any more is read in spite of that, so that its entry can be named.
+        Text that isn't UTF-8 any more is read in spite of that, so that its entry can be named. Where all of that finds
+        nothing, everything else is read once.
         """
+        is_sound = True
         self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         try:
             for check in self._checks(progress):
-                yield from self._guarded(check)
+                for finding in self._guarded(check):
+                    is_sound = False
+                    yield finding
         except JournalError as error:
+            is_sound = False
             yield Finding("the file", str(error))
         finally:
             self._connection.text_factory = str
+        if is_sound:
+            yield from self._unreadable()
 
     def redaction_key(self) -> bytes:
         """Return the journal's own key, made with it."""
@@ -166,6 +173,16 @@ class SqliteReader(Reader):
         yield lambda: entries.check(connection, progress)
         for part in (quarantine.check, entries.check_sessions, deliveries.check, follow_ups.check, gaps.check):
             yield partial(part, connection)
+
+    def _unreadable(self) -> Iterator[Finding]:
+        """Read what has no checksums of its own, as everybody else will, and tell what stands in the way."""
+        reads = (self.deliveries, self.follow_ups, self.gaps, self.watched, self.quarantined)
+        for read in reads:
+            try:
+                for _ in read():
+                    pass
+            except JournalError as error:
+                yield Finding(read.__name__.replace("_", "-"), f"can't be read: {error.__cause__}")
 
 
 def _structure(connection: sqlite3.Connection) -> Iterator[Finding]:

@@ -319,6 +319,15 @@ def test_unreadable_follow_ups(reader: SqliteReader, path: Path) -> None:
     ]
 
 
+def test_what_cannot_be_read(reader: SqliteReader, path: Path) -> None:
+    """A bit that flips where no checksum is gets found where it makes a row unreadable."""
+    change(path, "UPDATE settled SET because = CAST(X'FF' AS TEXT)")
+    (finding,) = found(reader)
+    assert finding.startswith("deliveries: can't be read: Could not decode to UTF-8 column 'because'")
+    change(path, "UPDATE settled SET because = NULL, state = 'ddead'")
+    assert found(reader) == ["deliveries: can't be read: 'ddead' is not a valid DeliveryState"]
+
+
 async def test_ledger(path: Path) -> None:
     """What is proved of each agent's time, and the gaps in it, are shown beside the daemon."""
     journal = SqliteJournal(path, NOW)
