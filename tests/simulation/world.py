@@ -215,7 +215,8 @@ class World:
             self.disk.is_failing = True
             await asyncio.wait(self.daemon.tasks, return_when=asyncio.FIRST_COMPLETED, timeout=HOLD.total_seconds() * 8)
             failures = [task.exception() for task in self.daemon.tasks if task.done() and not task.cancelled()]
-            self.pretences += not any(isinstance(failure, JournalError) for failure in failures)
+            self.disk.is_failing = False
+            self.pretences += not any(isinstance(failure, JournalError | RefusedError) for failure in failures)
             await self._start_again(seconds)
 
     @property
