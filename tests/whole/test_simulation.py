@@ -11,7 +11,8 @@ from simulation.running import Plan, Report, simulate
 SEEDS = int(variables.get("SEEDS", "25"))
 
 DOUBLED = "a connect that succeeded and advised to begin anew moved no position: after a crash its batch came again"
-FOUND: dict[int, str] = {20153: DOUBLED, 20288: DOUBLED, 20470: DOUBLED}
+PATIENT = "a process that resumed a session didn't know the server's hold, and noticed a swallowed request too late"
+FOUND: dict[int, str] = {20153: DOUBLED, 20288: DOUBLED, 20470: DOUBLED, 5784: PATIENT}
 """Seeds that once showed a bug, and which."""
 
 

@@ -121,6 +121,7 @@ class SteppedClient(Client):
     def resume(self, position: Position) -> None:
         """Go on with another process's session, without asking: the reply to the first connect tells."""
         self._acknowledgement.agreed, self._acknowledgement.batch_number = position.acknowledges, position.batch
+        self._wire.advice = Advice(position.hold_ms)
         self._transport = create_transport(
             ConnectionType(position.transport),
             url=self.url,

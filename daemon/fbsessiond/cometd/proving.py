@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from fbsessiond.cometd.rules import Cause
+from fbsessiond.cometd.rules import DEFAULT_HOLD_MS, Cause
 from fbsessiond.gap import Break, GapCause, Proof
 
 GAP_CAUSES: Final[Mapping[Cause, GapCause]] = {
@@ -59,6 +59,8 @@ class Position(msgspec.Struct, frozen=True):
     """The one before it; None: it was the first."""
     access: bytes
     """Cookies and CSRF token."""
+    hold_ms: int = DEFAULT_HOLD_MS
+    """How long the server holds a connect: one that isn't answered by then is lost."""
 
     def encoded(self) -> bytes:
         """Return it as bytes for the journal. They hold secrets."""

@@ -172,6 +172,7 @@ class Reception:
             until=proof.until,
             before=self._chain.before,
             access=self._wire.access.kept(),
+            hold_ms=self._client.advice.hold_ms,
         )
         return Proof(proof.chain, proof.since, proof.until, position.encoded())
 

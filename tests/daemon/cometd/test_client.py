@@ -13,7 +13,7 @@ from fbsessiond.cometd.client import SteppedClient
 from fbsessiond.cometd.exchange import ExchangeError
 from fbsessiond.cometd.handover import Handover
 from fbsessiond.cometd.proving import Position
-from fbsessiond.cometd.rules import DEFAULT_HOLD_MS, Cause
+from fbsessiond.cometd.rules import DEFAULT_HOLD_MS, Advice, Cause
 from fbsessiond.cometd.transport import Wire
 from fbsessiond.gws.access import Access, Basic
 from fbsessiond.testing import EPOCH, VirtualClock
@@ -94,9 +94,21 @@ async def test_another_clients_number_is_not_acknowledged() -> None:
 
 def position_of(client: SteppedClient) -> Position:
     """Return where another client can go on."""
-    name, number = client.transport_name, client.batch_number
+    name, number, hold_ms = client.transport_name, client.batch_number, client.advice.hold_ms
     return Position(
-        client.url, "agent1", client.client_id, name, client.acknowledged, number, (), "", EPOCH, EPOCH, EPOCH, b""
+        client.url,
+        "agent1",
+        client.client_id,
+        name,
+        client.acknowledged,
+        number,
+        (),
+        "",
+        EPOCH,
+        EPOCH,
+        EPOCH,
+        b"",
+        hold_ms,
     )
 
 
@@ -105,13 +117,14 @@ def position_of(client: SteppedClient) -> Position:
 @networked
 async def test_another_client_goes_on(transport: str, acknowledge: bool) -> None:
     """It connects in the same session, by the same way, acknowledges the last batch, and can say goodbye."""
-    server = ScriptedServer(acknowledge=acknowledge)
+    server = ScriptedServer(acknowledge=acknowledge, hold_ms=15_000)
     async with client_of(server, transport) as (client, wire):
         await client.open()
         for _ in range(3):
             await client.connect(0)
         position = position_of(client)
         await client.close(farewell=False)
+        wire.advice = Advice()
         another = SteppedClient(server.url, ("long-polling", "websocket"), wire)
         another.resume(position)
         assert not another.closed

@@ -25,6 +25,7 @@ POSITION = Position(
     until=EPOCH + timedelta(seconds=50),
     before=EPOCH + timedelta(seconds=20),
     access=b'{"cookies":[]}',
+    hold_ms=15_000,
 )
 
 

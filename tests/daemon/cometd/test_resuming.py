@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 
 from cometd_servers import Answer, Json, Receiver, ScriptedServer, receiving, scripted
-from fbsessiond.cometd.events import Closed, Connected, Handshaken, Resumed, Subscribed
+from fbsessiond.cometd.events import Closed, Connected, Handshaken, Lost, Resumed, Subscribed
 from fbsessiond.cometd.proving import Position
+from fbsessiond.cometd.rules import SLACK_SECONDS, Cause
 from fbsessiond.gap import Break, GapCause
 from fbsessiond.testing import VirtualClock
 from virtual_network import networked
@@ -114,6 +115,19 @@ async def test_what_was_not_committed_comes_again() -> None:
             assert server.received[before]["ext"] == {"ack": 2}
             assert two.numbers == [2]
             assert two.proved[0].chain == one.proved[0].chain
+
+
+@networked
+async def test_a_connect_that_is_swallowed_is_noticed_as_soon_as_in_the_first_process() -> None:
+    """Nobody tells the second how long the server holds a connect; the position does."""
+    async with scripted(ScriptedServer(acknowledge=True, hold_ms=15_000)) as server:
+        position = (await stopped(server)).position
+        server.publish(3)
+        async with process(server, position) as two:
+            server.script("/meta/connect", None)
+            server.publish(4)
+            await two.until(lambda: two.heard(Lost), seconds=15 + SLACK_SECONDS + 1)
+            assert two.heard(Lost)[0].cause is Cause.TIMED_OUT
 
 
 @networked
