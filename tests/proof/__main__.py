@@ -39,7 +39,9 @@ def main() -> int:
     console = Console(stderr=True)
     broken = 0
     for part in chosen:
-        result = prove(part, asked.amount or part.amount, asked.seed, console, is_whole=asked.amount is None)
+        result = prove(
+            part, asked.amount or part.amount, asked.seed, console, is_whole=asked.amount in {None, part.amount}
+        )
         broken += len(result.problems)
         console.print(f"{part.name}: {'all holds' if not result.problems else 'BROKEN'}", dict(result.counts))
         for problem in result.problems:

@@ -41,6 +41,11 @@ def fact(connection: sqlite3.Connection, name: str) -> bytes:
     return value
 
 
+def schema(connection: sqlite3.Connection) -> dict[str, str | None]:
+    """Return the statements that made each table, index and whatever else there is, by name."""
+    return dict(connection.execute("SELECT name, sql FROM sqlite_schema"))
+
+
 def open_to_write(path: Path) -> sqlite3.Connection:
     """Open a journal's file, made or migrated if need be, every commit synced to disk.
 

@@ -14,7 +14,7 @@ from fbsessiond.gap import Gap, Watched
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import DeliveryRecord, Entry, FollowUpRecord, Quarantined, Statistics
 from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine
-from fbsessiond.journal.sqlite.file import fact, open_to_read
+from fbsessiond.journal.sqlite.file import MEMORY, fact, open_to_read, open_to_write, schema
 from fbsessiond.journal.sqlite.rows import from_microseconds, to_microseconds
 
 T = TypeVar("T")
@@ -175,7 +175,7 @@ class SqliteReader(Reader):
             yield partial(part, connection)
 
     def _unreadable(self) -> Iterator[Finding]:
-        """Read what has no checksums of its own, as everybody else will, and tell what stands in the way."""
+        """Read it all as everybody else will, and tell what stands in the way: a value that somebody wrote by hand."""
         reads = (self.deliveries, self.follow_ups, self.gaps, self.watched, self.quarantined)
         for read in reads:
             try:
@@ -186,7 +186,11 @@ class SqliteReader(Reader):
 
 
 def _structure(connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Yield what SQLite finds wrong with its file."""
+    """Yield what SQLite finds wrong with its file, and where its schema isn't the one that it was made with."""
     for (text,) in connection.execute("PRAGMA integrity_check"):
         if text != "ok":
             yield Finding("the file", text)
+    with closing(open_to_write(MEMORY)) as pristine:
+        made, there = schema(pristine), schema(connection)
+    for name in sorted({name for name in made | there if made.get(name) != there.get(name)}):
+        yield Finding("the schema", f"{name!r} isn't as it was made")
