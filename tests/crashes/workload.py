@@ -67,7 +67,8 @@ class Task:
     """Up to which batch."""
     seed: int = 1
     checkpoint_pages: int = 1000
-    """After so many pages the write-ahead log goes into the file: SQLite's default, or fewer, so that it happens."""
+    """After about so many pages the write-ahead log goes into the file: as it is by default, or fewer, so that it
+    happens."""
     synchronous: str = "FULL"
     """As the daemon has it; less is for seeing that a power cut finds it."""
 
@@ -209,7 +210,7 @@ async def work(task: Task) -> None:
     clock = BatchClock()
     journal = ReportingJournal(Path(task.journal), clock.now())
     journal.connection.execute(f"PRAGMA synchronous = {task.synchronous}")
-    journal.connection.execute(f"PRAGMA wal_autocheckpoint = {task.checkpoint_pages}")
+    journal.log.most_bytes = task.checkpoint_pages * 4096
     dispatch = Dispatch(journal, ROUTES, clock, SeededChance(1))
     parts = [asyncio.create_task(part) for part in (take_all(task, journal, dispatch, clock), dispatch.run())]
     try:

@@ -2,11 +2,10 @@
 
 import gc
 import logging
-import os
 import tempfile
 from collections.abc import Generator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import Pool
 from pathlib import Path
 
 import structlog
@@ -15,6 +14,10 @@ from proof.part import Part, Result, Tick
 from simulation.running import Plan, Report, simulate
 
 MEMORY = Path("/dev/shm")  # noqa: S108  a journal in main memory: what a real disk does is another part's matter
+
+
+SEEDS_A_CHUNK = 4
+CHUNKS_A_PROCESS = 125
 
 
 @contextmanager
@@ -27,8 +30,8 @@ def scratch() -> Generator[Path, None, None]:
 def run_seeds(amount: int, seed: int, tick: Tick) -> Result:
     """Run so many seeds from one on."""
     reports: list[Report] = []
-    with ProcessPoolExecutor(os.cpu_count(), initializer=_quiet, max_tasks_per_child=500) as pool:
-        for report in pool.map(run_one, range(seed, seed + amount), chunksize=4):
+    with Pool(initializer=_quiet, maxtasksperchild=CHUNKS_A_PROCESS) as pool:  # an executor hangs when it replaces one
+        for report in pool.imap(run_one, range(seed, seed + amount), chunksize=SEEDS_A_CHUNK):
             reports.append(report)
             tick(len(reports))
     return Result(

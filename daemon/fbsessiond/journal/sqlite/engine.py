@@ -20,7 +20,7 @@ from fbsessiond.gap import Watched
 from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Reader, gaps_of
 from fbsessiond.journal.records import DeliveryState, Draft, FollowUpLease, Lease, Misfit, Quarantined, Settlement
 from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine
-from fbsessiond.journal.sqlite.file import MEMORY, Lock, fact, open_to_write
+from fbsessiond.journal.sqlite.file import MEMORY, Lock, Log, fact, open_to_write
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from fbsessiond.journal.sqlite.retention import forget, give_back
 from fbsessiond.journal.sqlite.rows import from_microseconds, to_microseconds
@@ -43,6 +43,7 @@ class SqliteJournal(Journal):
             resources.callback(self.connection.close)
             self._begin(now)
             self._resources = resources.pop_all()
+        self.log = Log(self.connection)
         self._queue: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._failure: JournalError | None = None
         self._wakes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -184,9 +185,19 @@ class SqliteJournal(Journal):
         return reader
 
     def close(self) -> None:
-        """Close the file and end the lock; what is still queued fails."""
+        """Move the log into the file, close it, and end the lock; what is still queued fails.
+
+        Raises `JournalError` where the log can't be moved: it keeps what was committed.
+        """
+        is_sound = self._failure is None
         self._failure = self._failure or JournalError(f"{self._path}: the journal is closed")
-        self._resources.close()
+        try:
+            if is_sound:
+                self.log.move(whole=True)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        finally:
+            self._resources.close()
 
     # One transaction for all that is submitted while the loop goes round once.
 
@@ -207,6 +218,7 @@ class SqliteJournal(Journal):
             self.connection.execute("BEGIN IMMEDIATE")
             results = [work() for work, _ in queue]
             self.connection.execute("COMMIT")
+            self.log.move()
         except Exception as error:  # noqa: BLE001  whatever it is, every caller has to know
             self._failure = self._failed(error)
             with suppress(sqlite3.Error):
@@ -250,6 +262,7 @@ class SqliteJournal(Journal):
         if self._arrivals:
             sessions = {draft.change.session for draft in drafts}
             self._arrived += [event for session in sessions for event in self._arrivals.get((batch.agent, session), ())]
+        self.log.add(sum(len(message.raw) for message in batch.messages))
         entries.append(self.connection, batch, drafts, self._last_seq + 1)
         deliveries.append(self.connection, batch.agent, drafts, self._last_seq + 1)
         self._last_seq += len(drafts)

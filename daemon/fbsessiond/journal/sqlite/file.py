@@ -20,6 +20,8 @@ SCHEMA_VERSION: Final = 1
 MEMORY: Final = Path(":memory:")
 """A journal that lives as long as its process: for tests and replays."""
 
+_PAGE_BYTES: Final = 4096
+
 _HERE = files("fbsessiond.journal.sqlite")
 
 
@@ -60,6 +62,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # it would pass over an error: `checkpoint` doesn't
             _migrate(connection)
             return connection
     except (OSError, sqlite3.Error, UnicodeDecodeError) as error:  # the last one: of a schema that is damaged
@@ -83,6 +86,35 @@ def open_to_read(path: Path) -> sqlite3.Connection:
             return connection
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise JournalError(f"{path}: can't read the journal: {error}") from error
+
+
+class Log:
+    """The write-ahead log, which is moved into the file when it is long enough.
+
+    SQLite would do that by itself, and say nothing where it fails. How long the log is it doesn't say either: it is
+    taken for a page a changed row, and what the rows hold besides.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.most_bytes = 4 << 20
+        """About how long it may become."""
+        self._connection = connection
+        self._begin_changes = connection.total_changes
+        self._bytes = 0
+
+    def add(self, count: int) -> None:
+        """Note so many bytes that go into it beside the rows."""
+        self._bytes += count
+
+    def move(self, *, whole: bool = False) -> None:
+        """Move it into the file if it is long enough, or in any case; what a reader still needs stays.
+
+        Raises `sqlite3.Error`.
+        """
+        changes = self._connection.total_changes - self._begin_changes
+        if whole or changes * _PAGE_BYTES + self._bytes > self.most_bytes:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._begin_changes, self._bytes = self._connection.total_changes, 0
 
 
 class Lock:
