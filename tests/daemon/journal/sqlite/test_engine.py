@@ -1,9 +1,11 @@
 import asyncio
+import resource
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -311,6 +313,41 @@ async def test_full_disk(journal: SqliteJournal, path: Path) -> None:
     assert [entry.session for entry in reader.entries()] == ["S1", "S4"]
     assert verified(reader) == []
     reader.close()
+    again.close()
+
+
+@contextmanager
+def no_longer_than(path: Path) -> Generator[None, None, None]:
+    """Let no file become longer than this one is, for a while."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_failed_checkpoint(journal: SqliteJournal, path: Path) -> None:
+    """A log that can't be moved into the file fails the journal as a commit does; what was committed is there."""
+    journal.log.most_bytes = 0
+    await append(journal, draft("S1", comment="x" * 100_000))
+    with no_longer_than(path), pytest.raises(JournalError, match=r"the journal failed: .*disk"):
+        await append(journal, draft("S2", comment="x" * 10_000))
+    with pytest.raises(JournalError, match=r"the journal failed: .*disk"):
+        await append(journal, draft("S3"))
+    journal.close()
+    reader = SqliteReader(path)
+    assert [entry.session for entry in reader.entries()] == ["S1", "S2"]
+    reader.close()
+
+
+async def test_failed_checkpoint_at_the_end(journal: SqliteJournal, path: Path) -> None:
+    """Closing says so where the log can't be moved, and lets the file go: the next one finds all of it."""
+    await append(journal, draft("S1", comment="x" * 100_000))
+    with no_longer_than(path), pytest.raises(JournalError, match=r"the journal failed: .*disk"):
+        journal.close()
+    again = SqliteJournal(path, NOW)
+    assert again.last_place() == 1
     again.close()
 
 

@@ -16,6 +16,7 @@ from fbsessiond.journal.sqlite.file import (
     MEMORY,
     SCHEMA_VERSION,
     Lock,
+    Log,
     fact,
     open_to_read,
     open_to_write,
@@ -140,6 +141,27 @@ def test_durable(path: Path) -> None:
     assert pragma(connection, "journal_mode") == "wal"
     assert pragma(connection, "synchronous") == 2
     assert pragma(connection, "journal_size_limit") == 64 << 20
+    assert pragma(connection, "wal_autocheckpoint") == 0
+    connection.close()
+
+
+def test_log(path: Path) -> None:
+    """The log is moved into the file once it is about as long as it may be, or when that is asked for."""
+    connection = open_to_write(path)
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    log = Log(connection)
+    log.most_bytes = 40_000
+
+    def moves(*, whole: bool = False) -> bool:
+        connection.execute("UPDATE facts SET value = randomblob(32) WHERE name = 'identity'")
+        before = path.stat().st_mtime_ns
+        log.move(whole=whole)
+        return path.stat().st_mtime_ns != before
+
+    assert [moves() for _ in range(20)] == ([False] * 9 + [True]) * 2
+    log.add(40_000)
+    assert [moves(), moves()] == [True, False]
+    assert [moves(whole=True), moves()] == [True, False]
     connection.close()
 
 
