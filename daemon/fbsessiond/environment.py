@@ -24,3 +24,8 @@ def credentials_directory() -> Path | None:
     """Return the folder of systemd's `LoadCredential=` ($CREDENTIALS_DIRECTORY), where there is one."""
     given = variables.get("CREDENTIALS_DIRECTORY")
     return Path(given) if given else None
+
+
+def notify_socket() -> str | None:
+    """Return where systemd wants to be told how the service is ($NOTIFY_SOCKET), where it does [sd_notify(3)]."""
+    return variables.get("NOTIFY_SOCKET") or None

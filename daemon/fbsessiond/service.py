@@ -3,10 +3,10 @@
 import asyncio
 import itertools
 import signal
-from collections.abc import AsyncGenerator, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -25,11 +25,16 @@ from fbsessiond.journal.interface import Journal
 from fbsessiond.message import Source
 from fbsessiond.reconciling import SnapshotSettings
 from fbsessiond.route import Route
+from fbsessiond.service_manager import ServiceManager
 from fbsessiond.watch import LoopWatch
+
+if TYPE_CHECKING:
+    from fbsessiond.metrics import Metrics  # whose library takes its time to import
 
 log = structlog.get_logger(__name__)
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""The first two stop it, the last one has it read its configuration again."""
 
 HOUSEKEEPING_SECONDS = 1.0
 """How often the journal is asked for what a person wants done."""
@@ -82,20 +87,52 @@ async def running_handlers(routes: Sequence[Route]) -> AsyncGenerator[None, None
         yield
 
 
-async def run_daemon(configuration: Configuration, clock: Clock, chance: Chance) -> None:
-    """Run until SIGTERM or SIGINT.
+async def run_daemon(
+    configuration: Configuration,
+    clock: Clock,
+    chance: Chance,
+    *,
+    reload: Callable[[], Configuration] | None = None,
+    manager: ServiceManager | None = None,
+) -> None:
+    """Run until SIGTERM or SIGINT; after SIGHUP with what `reload` reads, if it can start with that.
 
     Raises `ConfigurationError`, `RefusedError` when GWS refuses the credentials, or `DiskError`.
     """
     from fbsessiond.metrics import Metrics  # noqa: PLC0415  its library takes its time to import
 
+    manager = manager or ServiceManager(None)
+    metrics = Metrics()
+    with _asked(reload or (lambda: configuration), manager, clock) as asked:
+        current: Configuration | None = configuration
+        before: Configuration | None = None
+        while current is not None:
+            try:
+                await _run_with(current, metrics, clock, chance, asked, manager)
+            except ConfigurationError as error:
+                if before is None:
+                    raise
+                asked.refuse(error)
+                current, before = before, None
+            else:
+                current, before = asked.following, current
+    log.info("daemon.stopped")
+
+
+async def _run_with(
+    configuration: Configuration,
+    metrics: "Metrics",
+    clock: Clock,
+    chance: Chance,
+    asked: "_Asked",
+    manager: ServiceManager,
+) -> None:
+    """Run with one configuration, until something else is asked for."""
     settings = configuration.settings
     gws = gws_of(settings)
     routes = configuration.routes()
-    metrics = Metrics()
     snapshots = SnapshotSettings(settings.snapshots.every, settings.snapshots.settling)
     async with AsyncExitStack() as stack:
-        stopped = stack.enter_context(_stop_signals())
         journal = open_journal(settings.journal.url, configuration.state_directory, clock.now())
         stack.callback(journal.close)
         await stack.enter_async_context(running_handlers(routes))
@@ -113,13 +150,13 @@ async def run_daemon(configuration: Configuration, clock: Clock, chance: Chance)
         address = await stack.enter_async_context(serving(settings.http.listen, checks, metrics, clock))
         log.info("daemon.started", agent=agent.name, handlers=[route.name for route in routes], http=address)
         await until_first(
-            stopped.wait(),
+            asked.until_asked(),
             pipeline.take_all(agent.source),
             pipeline.dispatch.run(),
             agent.reconciler.run(),
             keep_house(journal, intake, settings.journal, clock),
+            manager.keep_informed(checks, lambda: agent.source.is_moving),
         )
-    log.info("daemon.stopped")
 
 
 def follow_up_settings(table: FollowUpsSettings) -> FollowUpSettings:
@@ -155,17 +192,54 @@ async def _to_the_end(work: Coroutine[Any, Any, object]) -> None:
         raise
 
 
+class _Asked:
+    """What a person, or the service manager, asks of the daemon by signals."""
+
+    def __init__(self, reload: Callable[[], Configuration], manager: ServiceManager, clock: Clock) -> None:
+        self.following: Configuration | None = None
+        """What to go on with; None: with nothing."""
+        self._reload = reload
+        self._manager = manager
+        self._clock = clock
+        self._signals = asyncio.Queue[signal.Signals]()
+
+    def hear(self, number: signal.Signals) -> None:
+        """Take a signal that the process got."""
+        self._signals.put_nowait(number)
+
+    async def until_asked(self) -> None:
+        """Wait until it has to stop, or to go on with another configuration that can be read."""
+        while await self._signals.get() == signal.SIGHUP:
+            try:
+                following = self._reload()
+                following.routes()
+            except ConfigurationError as error:
+                self.refuse(error)
+            else:
+                self.following = following
+                log.info("configuration.reloaded")
+                self._manager.reloading(self._clock.monotonic())
+                return
+        self.following = None
+        self._manager.stopping()
+
+    def refuse(self, error: ConfigurationError) -> None:
+        """Say that the daemon goes on as it was configured before, and why."""
+        log.error("configuration.refused", error=str(error), hint="the daemon goes on with the one that it has")
+        self._manager.remark = f"the configuration that it was to reload is refused: {error}"
+
+
 @contextmanager
-def _stop_signals() -> Generator[asyncio.Event, None, None]:
-    """Lend the event that SIGTERM and SIGINT set."""
-    stopped = asyncio.Event()
+def _asked(reload: Callable[[], Configuration], manager: ServiceManager, clock: Clock) -> Generator[_Asked, None, None]:
+    """Hear signals for a while."""
+    asked = _Asked(reload, manager, clock)
     loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stopped.set)
+    for number in SIGNALS:
+        loop.add_signal_handler(number, asked.hear, number)
     try:
-        yield stopped
+        yield asked
     finally:
-        for number in STOP_SIGNALS:
+        for number in SIGNALS:
             loop.remove_signal_handler(number)
 
 

@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 
 from fbsessiond import environment
-from fbsessiond.environment import credentials_directory, state_directory
+from fbsessiond.environment import credentials_directory, notify_socket, state_directory
 
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment in which only the home directory is known."""
-    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME", "CREDENTIALS_DIRECTORY"):
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/home/operator")
 
@@ -44,3 +44,12 @@ def test_credentials_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert credentials_directory() is None
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/fbsessiond.service")
     assert credentials_directory() == Path("/run/credentials/fbsessiond.service")
+
+
+def test_notify_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systemd says where it wants to be told; without it nobody does."""
+    assert notify_socket() is None
+    monkeypatch.setenv("NOTIFY_SOCKET", "")
+    assert notify_socket() is None
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    assert notify_socket() == "/run/systemd/notify"

@@ -42,6 +42,7 @@ from fbsessiond.service import (
     running_handlers,
     until_first,
 )
+from fbsessiond.service_manager import ServiceManager
 from fbsessiond.testing import VirtualClock, run_virtual
 from journal_parts import NOW, after, append, draft, lease, misfit, settle
 
@@ -407,12 +408,26 @@ HANDLERS = "[handlers.log]\n[handlers.audit]\n"
 
 
 def daemon_for(
-    server: ScriptedServer, folder: Path, rest: str = HANDLERS, *, http: str = "", gws: str = ""
+    server: ScriptedServer,
+    folder: Path,
+    rest: str = HANDLERS,
+    *,
+    http: str = "",
+    gws: str = "",
+    manager: ServiceManager | None = None,
 ) -> asyncio.Task[None]:
     """Start a daemon that is configured for a server, and serves HTTP at an address, if there is one."""
     platform = BASIC.replace("http://gws.example:8090/", f"http://127.0.0.1:{server.port}") + gws
     configuration = configured(folder, platform, f'[http]\nlisten = "{http}"\n{rest}')
-    return asyncio.create_task(run_daemon(configuration, SystemClock(), SeededChance(1)))
+    return asyncio.create_task(
+        run_daemon(
+            configuration,
+            SystemClock(),
+            SeededChance(1),
+            reload=lambda: load(folder / "fbsessiond.toml"),
+            manager=manager,
+        )
+    )
 
 
 def notify(server: ScriptedServer, *messages: Message) -> None:
@@ -448,6 +463,60 @@ async def test_daemon(folder: Path, number: signal.Signals) -> None:
     assert len((folder / "state" / "audit.jsonl").read_bytes().splitlines()) == 2
     assert signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def reconfigure(folder: Path, old: str, new: str) -> None:
+    """Change the configuration's file, and have the daemon read it."""
+    file = folder / "fbsessiond.toml"
+    file.write_text(file.read_text().replace(old, new))
+    interrupt(signal.SIGHUP)
+
+
+async def test_reload(folder: Path) -> None:
+    """After SIGHUP it goes on as the file says now, in the same CometD session; nothing is lost between the two."""
+    async with scripted(ScriptedServer(acknowledge=True)) as server:
+        notify(server, message("S1", "Invited"))
+        with listening() as ear:
+            running = daemon_for(server, folder)
+            await ear.until("session.transition")
+            reconfigure(folder, "[handlers.audit]", "[handlers.second]\nuse = 'log'")
+            server.publish(1)
+            await ear.until("cometd.resumed")
+            interrupt()
+            await running
+    first, second = ear.heard("daemon.started")
+    assert (first["handlers"], second["handlers"]) == (["log", "audit"], ["log", "second"])
+    assert server.handshakes == 1
+    assert ear.lines[-1]["event"] == "daemon.stopped"
+
+
+WRONG = [
+    ("[handlers.audit]", "[handlers.audut]", "handlers.audut"),
+    ("[handlers.audit]", '[handlers.audit]\npath = "/proc/audit.jsonl"', "handlers.audit: can't start"),
+    ("[gws]", "[gws", "fbsessiond.toml"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "words"), WRONG)
+async def test_wrong_reload(folder: Path, old: str, new: str, words: str) -> None:
+    """With a configuration that is wrong, or with which it can't start, it goes on as before, and says why."""
+    manager = ServiceManager(None)
+    async with scripted(ScriptedServer(acknowledge=True)) as server:
+        with listening() as ear:
+            notify(server, message("S1", "Invited"))
+            running = daemon_for(server, folder, manager=manager)
+            await ear.until("session.transition")
+            reconfigure(folder, old, new)
+            await ear.until("configuration.refused")
+            notify(server, message("S2", "Invited"))
+            server.publish(1)
+            await ear.until("session.transition", 2)
+            interrupt()
+            await running
+    assert words in ear.heard("configuration.refused")[0]["error"]
+    assert words in manager.remark
+    assert {tuple(line["handlers"]) for line in ear.heard("daemon.started")} == {("log", "audit")}
+    assert server.handshakes == 1
 
 
 async def get(url: str) -> tuple[int, str]:

@@ -10,13 +10,15 @@ from fbsessiond.chance import SeededChance
 from fbsessiond.cli.options import Config
 from fbsessiond.clock import SystemClock
 from fbsessiond.configuration import load
+from fbsessiond.environment import notify_socket
 from fbsessiond.logs import configure_logs
 from fbsessiond.service import run_daemon
+from fbsessiond.service_manager import ServiceManager
 
 EPILOG = """Example: fbsessiond run --config fbsessiond.toml
 
-Stops on SIGTERM and SIGINT. Exit status: 0 stopped, 74 the disk failed, 77 GWS refused the credentials,
-78 the configuration is wrong."""
+Stops on SIGTERM and SIGINT; SIGHUP has it read its configuration again. Exit status: 0 stopped, 74 the disk failed,
+77 GWS refused the credentials, 78 the configuration is wrong."""
 
 
 def run(
@@ -31,4 +33,5 @@ def run(
     configure_logs(clock, log_level)
     configuration = load(config)
     gc.freeze()
-    asyncio.run(run_daemon(configuration, clock, SeededChance()))
+    manager = ServiceManager(notify_socket())
+    asyncio.run(run_daemon(configuration, clock, SeededChance(), reload=lambda: load(config), manager=manager))

@@ -1,6 +1,7 @@
 """Carries out the rules' steps, one after the other, for ever: the one place that waits, sends and hears."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -23,10 +24,13 @@ from fbsessiond.cometd.events import (
 from fbsessiond.cometd.exchange import ExchangeError
 from fbsessiond.cometd.proving import AT_ONCE_SECONDS, Chain, Position
 from fbsessiond.cometd.replies import error_words, succeeded
-from fbsessiond.cometd.rules import Cause, Conversation, Do, Step, Subscriptions
+from fbsessiond.cometd.rules import Cause, Conversation, Do, Step, Subscriptions, step_seconds
 from fbsessiond.cometd.transport import Wire
 from fbsessiond.errors import RefusedError
 from fbsessiond.gap import Proof
+
+COMMIT_SECONDS = 60.0
+"""How long a batch may take until it is on disk, before it counts as stuck; the server's patience ends sooner."""
 
 
 class Reception:
@@ -51,10 +55,17 @@ class Reception:
         self._clock = clock
         self._announce = announce
         self._conversation = Conversation(chance)
+        self._channels = len(channels)
         self._subscriptions = Subscriptions(channels)
         self._chain = Chain()
         self._task: asyncio.Task[object] | None = None
         self._is_renewing = False
+        self._over_by = math.inf
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether it may still be at its present step: all that it waits for has limits, after which it is stuck."""
+        return self._clock.monotonic() <= self._over_by
 
     async def run(self, position: Position | None = None, *, keep: bool) -> NoReturn:
         """Converse until cancelled, from another process's position if there is one.
@@ -68,8 +79,10 @@ class Reception:
         try:
             while step.do is not Do.GIVE_UP:
                 try:
+                    self._allow(step.pause_seconds + COMMIT_SECONDS)
                     await asyncio.sleep(step.pause_seconds)
                     await self._wire.handover.settled()
+                    self._allow(step_seconds(self._client.advice.hold_ms, self._channels))
                     if step.afresh:
                         self._wire.access.forget()
                     step = await self._carry_out(step.do, keep=keep)
@@ -94,6 +107,9 @@ class Reception:
         if self._task is not None and not self._is_renewing:
             self._is_renewing = True
             self._task.cancel()
+
+    def _allow(self, seconds: float) -> None:
+        self._over_by = self._clock.monotonic() + seconds
 
     def _resume(self, position: Position) -> Step:
         self._wire.access.restore(position.access, self._client.url)

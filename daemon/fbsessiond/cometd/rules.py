@@ -301,3 +301,8 @@ def limit_seconds(channel: str, hold_ms: int) -> float:
     if channel == "/meta/connect":
         return max(hold_ms / 1000 + SLACK_SECONDS, ANSWER_SECONDS)
     return FAREWELL_SECONDS if channel == "/meta/disconnect" else ANSWER_SECONDS
+
+
+def step_seconds(hold_ms: int, channels: int) -> float:
+    """Return how long a step takes at most: a connect after all subscriptions, or sign-in and handshake."""
+    return limit_seconds("/meta/connect", hold_ms) + (channels + 2) * ANSWER_SECONDS

@@ -104,6 +104,11 @@ class CometdSource:
         """How the connection is now."""
         return self._status
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether it gets on: each of its steps has a time by which it is over, the commit before it included."""
+        return self._reception is None or self._reception.is_moving
+
     def renew(self) -> None:
         """Begin a new session now: the one that there is says that all is well, and isn't."""
         if self._reception is not None:

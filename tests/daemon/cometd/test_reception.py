@@ -19,6 +19,7 @@ from fbsessiond.cometd.events import (
     Subscribed,
     SubscriptionRefused,
 )
+from fbsessiond.cometd.reception import COMMIT_SECONDS
 from fbsessiond.cometd.rules import Cause
 from fbsessiond.errors import RefusedError
 from fbsessiond.gap import Break, GapCause
@@ -268,6 +269,32 @@ async def test_a_session_is_renewed_at_once(transport: str) -> None:
         assert (receiver.proved[1].chain, receiver.proofs) == ("client-2/0", receiver.proved)
         server.publish(1)
         await receiver.until_received(1)
+
+
+@networked
+async def test_it_gets_on() -> None:
+    """Connects that are held, and servers that fail or are away, are no reason to think that it is stuck."""
+    async with receiving_from() as (server, receiver):
+        assert receiver.source.is_moving
+        server.script("/meta/connect", None, 503, *([None] * 5))
+        for _ in range(60):
+            await asyncio.sleep(10)
+            assert receiver.source.is_moving
+
+
+@networked
+async def test_it_is_stuck() -> None:
+    """A batch of which nobody says that it is on disk for a minute means that somebody hangs, until it is."""
+    async with receiving_from() as (server, receiver):
+        receiver.stall()
+        server.publish(1)
+        await asyncio.sleep(COMMIT_SECONDS - 1)
+        assert receiver.source.is_moving
+        await asyncio.sleep(2)
+        assert not receiver.source.is_moving
+        receiver.go_on()
+        await asyncio.sleep(1)
+        assert receiver.source.is_moving
 
 
 @networked

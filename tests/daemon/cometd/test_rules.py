@@ -16,6 +16,7 @@ from fbsessiond.cometd.rules import (
     Step,
     Subscriptions,
     limit_seconds,
+    step_seconds,
 )
 
 SUCCESS = {"successful": True}
@@ -305,3 +306,9 @@ def test_every_request_has_a_limit() -> None:
     assert limit_seconds("/meta/connect", 0) == 10.0
     assert limit_seconds("/meta/handshake", 30_000) == 10.0
     assert limit_seconds("/meta/disconnect", 30_000) == 2.0
+
+
+def test_a_step_has_a_limit() -> None:
+    """A step is a connect after all subscriptions, or sign-in, handshake and what goes with it."""
+    assert step_seconds(30_000, 1) == 65.0
+    assert step_seconds(0, 3) == 60.0

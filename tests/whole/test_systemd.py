@@ -1,0 +1,268 @@
+"""The daemon as a service of a systemd that is really booted, with the unit that it is shipped with."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
+SYSTEM_PYTHON = Path("/usr/bin/python3.11")
+"""Homes, where other Pythons live, can't be seen by the service."""
+
+MISSING = [
+    reason
+    for is_missing, reason in (
+        (os.geteuid() != 0, "only root can boot a systemd"),
+        (not Path("/lib/systemd/systemd").exists(), "there is no systemd"),
+        (not any(Path("/sys/fs/cgroup").glob("**/cgroup.procs")), "there is no cgroup hierarchy"),
+        (shutil.which("nsenter") is None, "there is no nsenter"),
+        (not SYSTEM_PYTHON.exists(), f"there is no {SYSTEM_PYTHON}"),
+        (sys.version_info[:2] != (3, 11), "the packages here are for another Python than the system's"),
+    )
+    if is_missing
+]
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason="; ".join(MISSING))
+
+PROGRAM = f"""#!{SYSTEM_PYTHON} -I
+import sys
+sys.dont_write_bytecode = True
+sys.path[:0] = ["/opt/fbsessiond/daemon", "/opt/fbsessiond/handlers", "/opt/fbsessiond/packages"]
+from fbsessiond.cli import main
+main()
+"""
+
+CONFIGURATION = """
+[gws]
+url = "http://127.0.0.1:8090"
+username = "agent1"
+password = { credential = "gws-password" }
+[handlers.log]
+[handlers.audit]
+path = "audit.jsonl"
+"""
+
+BLOCKING = """
+import time
+from pathlib import Path
+from fbsessiond import Delivery, Done, Handler, Outcome
+
+class Blocking(Handler):
+    async def handle(self, delivery: Delivery) -> Outcome:
+        mark = Path("/var/lib/fbsessiond/blocked")
+        if not mark.exists():
+            mark.touch()
+            time.sleep(3600)
+        return Done()
+"""
+
+
+START = "systemd-run -q --unit=gws /opt/fbsessiond/bin/fbsessiond simulate --json; sleep 1\n"
+SHOW = "systemctl show fbsessiond --property=ActiveState,StatusText,NRestarts,Result,ExecMainStatus\n"
+EXPORT = (
+    "STATE_DIRECTORY=/var/lib/private/fbsessiond /opt/fbsessiond/bin/fbsessiond export --json"
+    " --journal sqlite:/var/lib/private/fbsessiond/journal.db\n"
+)
+
+
+def boot(folder: Path, script: str, *, unit: str = "", files: dict[str, str] | None = None) -> str:
+    """Boot a systemd with the service installed, run a script in it, and return what that said.
+
+    `unit` is what a site changes of the unit, `files` lie in /etc/fbsessiond.
+    """
+    etc = folder / "etc"
+    etc.mkdir()
+    for name, content in {"fbsessiond.toml": CONFIGURATION, "gws-password": "simulated\n", **(files or {})}.items():
+        (etc / name).parent.mkdir(exist_ok=True)
+        (etc / name).write_text(content)
+    (etc / "gws-password").chmod(0o600)
+    (folder / "fbsessiond").write_text(PROGRAM)
+    (folder / "fbsessiond").chmod(0o755)
+    (folder / "site.conf").write_text(unit)
+    parts = {"packages": sysconfig.get_path("purelib"), "daemon": ROOT / "daemon", "handlers": ROOT / "handlers"}
+    setup = [
+        "opt=$ROOT/opt/fbsessiond; units=$ROOT/etc/systemd/system",
+        f"mkdir -p $opt/bin $units/fbsessiond.service.d {' '.join(f'$opt/{name}' for name in parts)}",
+        *(f"mount --bind '{place}' $opt/{name}" for name, place in parts.items()),
+        f"cp '{folder}/fbsessiond' $opt/bin/; cp -r '{etc}' $ROOT/etc/fbsessiond",
+        f"cp '{ROOT}'/systemd/*.service $units/; cp '{folder}/site.conf' $units/fbsessiond.service.d/",
+    ]
+    command = ["bash", str(TESTS / "systemd_boot.sh"), "\n".join(setup), script]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_life(tmp_path: Path) -> None:
+    """A start waits until it is ready, as a user of its own with its credential; a stop is clean; a kill is mended."""
+    said = boot(
+        tmp_path,
+        f"""
+        {START}
+        systemctl start fbsessiond
+        {SHOW}
+        systemctl kill --signal=KILL fbsessiond
+        until systemctl show fbsessiond --property=NRestarts,StatusText | tr '\\n' ' ' | grep -q 'ready .*=1'; do
+            sleep 0.1; done
+        {SHOW}
+        stat -c '%A %n' /var/lib/private/fbsessiond/*
+        ps -o user= -C fbsessiond
+        systemctl stop fbsessiond
+        {SHOW}
+        """,
+        unit="[Service]\nRestartSec=100ms\n",
+    )
+    lines = said.splitlines()
+    assert lines.count("ActiveState=active") == 2
+    assert lines.count("StatusText=ready") == 2
+    assert "fbsessi+" in lines or "fbsessiond" in lines
+    assert [line.split()[0] for line in lines if line.startswith("-")] == ["-rw-------"] * 5
+    assert {"ActiveState=inactive", "Result=success", "ExecMainStatus=0"} <= set(lines)
+
+
+def test_start_waits_for_the_platform(tmp_path: Path) -> None:
+    """While GWS isn't there the start goes on for longer than its time-out, and says what it waits for."""
+    said = boot(
+        tmp_path,
+        f"""
+        systemctl start --no-block fbsessiond
+        sleep 4
+        {SHOW}
+        {START}
+        systemctl start fbsessiond
+        {SHOW}
+        """,
+        unit="[Service]\nTimeoutStartSec=2s\n",
+    )
+    shown = [line for line in said.splitlines() if line.startswith(("Active", "Status", "NRestarts"))]
+    assert shown == [
+        "StatusText=not ready: connection agent1, coverage agent1",
+        "NRestarts=0",
+        "ActiveState=activating",
+        "StatusText=ready",
+        "NRestarts=0",
+        "ActiveState=active",
+    ]
+
+
+def test_wrong_credentials(tmp_path: Path) -> None:
+    """It isn't started again and again with credentials that GWS refuses."""
+    said = boot(tmp_path, f"{START} systemctl start fbsessiond || true; sleep 1; {SHOW}", files={"gws-password": "x"})
+    assert {"ActiveState=failed", "ExecMainStatus=77", "NRestarts=0"} <= set(said.splitlines())
+
+
+def test_reload(tmp_path: Path) -> None:
+    """A reload with a broken file keeps the old configuration and says so; with a good one the new one is taken."""
+    said = boot(
+        tmp_path,
+        f"""
+        {START}
+        systemctl start fbsessiond
+        echo '[handlers.audit' >> /etc/fbsessiond/fbsessiond.toml
+        systemctl reload fbsessiond; sleep 1.5
+        {SHOW}
+        sed -i '$d' /etc/fbsessiond/fbsessiond.toml
+        systemctl reload fbsessiond; sleep 2.5
+        {SHOW}
+        """,
+    )
+    broken, mended = [line for line in said.splitlines() if line.startswith("StatusText=")]
+    assert broken.startswith("StatusText=ready; the configuration that it was to reload is refused: ")
+    assert "fbsessiond.toml" in broken
+    assert mended == "StatusText=ready"
+    assert said.count("ActiveState=active") == 2
+    assert "NRestarts=1" not in said
+
+
+def test_hung_loop(tmp_path: Path) -> None:
+    """The watchdog ends a daemon whose event loop hangs, and systemd starts it again; no notification is lost."""
+    said = boot(
+        tmp_path,
+        f"""
+        {START}
+        systemctl start fbsessiond
+        until systemctl show fbsessiond --property=NRestarts,StatusText | tr '\\n' ' ' | grep -q 'ready .*=1'; do
+            sleep 0.2; done
+        journalctl -u fbsessiond -o cat --no-pager | grep -c 'Watchdog timeout'
+        sleep 2
+        systemctl stop fbsessiond
+        {EXPORT}
+        """,
+        unit="[Service]\nWatchdogSec=3s\nRestartSec=100ms\n",
+        files={
+            "fbsessiond.toml": f"{CONFIGURATION}[handlers.blocking]\n",
+            "handlers.d/blocking.py": BLOCKING,
+        },
+    )
+    entries = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert said.splitlines()[0] == "1"
+    assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
+    assert {entry["origin"] for entry in entries} == {"live"}
+
+
+PROBE = """
+import ctypes, os, socket
+def attempt(name, work):
+    try:
+        work()
+    except OSError as error:
+        print(name, "denied", error.errno, flush=True)
+    else:
+        print(name, "allowed", flush=True)
+def unshare():
+    if ctypes.CDLL(None, use_errno=True).unshare(0x10000000):
+        raise OSError(ctypes.get_errno(), "unshare")
+attempt("write state", lambda: open("/var/lib/fbsessiond/x", "w"))
+attempt("write etc", lambda: open("/etc/fbsessiond/x", "w"))
+attempt("write opt", lambda: open("/opt/x", "w"))
+attempt("read credential", lambda: open(os.environ["CREDENTIALS_DIRECTORY"] + "/gws-password").read())
+attempt("read password", lambda: open("/etc/fbsessiond/gws-password").read())
+attempt("inet", lambda: socket.socket(socket.AF_INET))
+attempt("unix", lambda: socket.socket(socket.AF_UNIX))
+attempt("netlink", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))
+attempt("packet", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+attempt("namespace", unshare)
+attempt("home", lambda: os.listdir("/root"))
+"""
+
+
+def test_hardening(tmp_path: Path) -> None:
+    """What the service has no need for is denied: other places, other address families, new namespaces."""
+    said = boot(
+        tmp_path,
+        "systemctl start fbsessiond; journalctl -u fbsessiond -o cat --no-pager | grep -E 'denied|allowed'",
+        unit=f"[Service]\nType=oneshot\nRestart=no\nExecStart=\nExecStart={SYSTEM_PYTHON} /etc/fbsessiond/probe.py\n",
+        files={"probe.py": PROBE},
+    )
+    allowed = [line.removesuffix(" allowed") for line in said.splitlines() if line.endswith(" allowed")]
+    denied = [line.split(" denied")[0] for line in said.splitlines() if " denied" in line]
+    assert allowed == ["write state", "read credential", "inet", "unix"]
+    assert denied == ["write etc", "write opt", "read password", "netlink", "packet", "namespace", "home"]
+
+
+@pytest.mark.parametrize("name", ["fbsessiond.service", "fbsessiond@.service"])
+def test_exposure(name: str) -> None:
+    """Systemd's own judgement of the unit is 1.2 at most, and it finds nothing wrong in it."""
+    unit = str(ROOT / "systemd" / name)
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=12", "--no-pager", unit]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_template() -> None:
+    """The unit for several instances is the other one, but for its names."""
+    one, other = ((ROOT / "systemd" / f"fbsessiond{at}.service").read_text().splitlines()[1:] for at in ("", "@"))
+    for line, templated in zip(one, other, strict=True):
+        assert (
+            templated.replace(" (%i)", "")
+            .replace("%i.toml", "fbsessiond.toml")
+            .replace("%i.password", "gws-password")
+            .replace("fbsessiond/%i", "fbsessiond")
+            == line
+        )
