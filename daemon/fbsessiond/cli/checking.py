@@ -10,22 +10,31 @@ from fbsessiond.cli.options import AsJson, Config
 from fbsessiond.cli.printing import print_json, print_line
 from fbsessiond.clock import SystemClock
 from fbsessiond.configuration import load
-from fbsessiond.environment_check import check_environment
+from fbsessiond.health import ask
+from fbsessiond.logs import printable
 
-EPILOG = """Example: fbsessiond check --config fbsessiond.toml
+EPILOG = """Examples:
 
-Exit status: 0 fine, 69 GWS can't be reached, 74 the journal can't be used, 77 GWS refuses the credentials,
-78 the configuration is wrong."""
+fbsessiond check --config fbsessiond.toml
+
+fbsessiond check --live         # is a daemon there, and does it go round? For a container's health check
+
+fbsessiond check --ready        # does it hear notifications, and is everything known that it may have missed?
+
+Exit status: 0 fine, 1 not alive or not ready, 69 GWS can't be reached, 74 the journal can't be used,
+77 GWS refuses the credentials, 78 the configuration is wrong."""
 
 
 def check(
     config: Config = None,
     no_environment: Annotated[bool, typer.Option("--no-environment", help="Check the configuration alone.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Ask the daemon that runs with it whether it lives.")] = False,
+    ready: Annotated[bool, typer.Option("--ready", help="Ask it whether it is ready.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check the configuration, then its environment.
+    """Check the configuration, then its environment; or ask the daemon that runs with it how it is.
 
-    That is: secrets, folders, the journal, and one handshake with GWS.
+    The environment is: secrets, folders, the journal, and one handshake with GWS.
     """
 
     def say(what: str, found: str) -> None:
@@ -35,6 +44,13 @@ def check(
             print_line(f"{what}: {found}")
 
     configuration = load(config)
+    if live or ready:
+        is_well, words = ask(configuration.settings.http.listen, "/readyz?verbose" if ready else "/livez")
+        for line in words.split("\n"):
+            say("daemon", printable(line))
+        raise typer.Exit(0 if is_well else 1)
+    from fbsessiond.environment_check import check_environment  # noqa: PLC0415  a health check is asked often
+
     routes = configuration.routes()
     say("configuration", f"fine, with the handlers {', '.join(route.name for route in routes) or '(none)'}")
     if not no_environment:
