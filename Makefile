@@ -44,8 +44,9 @@ bench: .venv/.made $(SERVERS) ## ratios against each step's own limit
 LOCKING := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" -q
 
-lock: ## both locks from pyproject.toml (needs uv)
+lock: ## all locks from pyproject.toml (needs uv): to work on it, to run it, to prove it
 	$(LOCKING) --all-extras --group dev -o requirements.lock
+	$(LOCKING) --all-extras -c requirements.lock -o requirements-run.lock
 	$(LOCKING) --all-extras --group proof -c requirements.lock -o requirements-proof.lock
 
 clean:
