@@ -215,8 +215,9 @@ class World:
             self.disk.is_failing = True
             await asyncio.wait(self.daemon.tasks, return_when=asyncio.FIRST_COMPLETED, timeout=HOLD.total_seconds() * 8)
             failures = [task.exception() for task in self.daemon.tasks if task.done() and not task.cancelled()]
-            self.disk.is_failing = False
-            self.pretences += not any(isinstance(failure, JournalError | RefusedError) for failure in failures)
+            was_written, self.disk.is_failing = not self.disk.is_failing, False  # in a black hole nothing comes to be
+            has_ended = any(isinstance(failure, JournalError | RefusedError) for failure in failures)
+            self.pretences += was_written and not has_ended
             await self._start_again(seconds)
 
     @property
