@@ -141,6 +141,14 @@ WRONG = [
     ),
     ("UPDATE follow_ups SET due_at = 0", "follow-ups: 3 of session S1 are due, not one", 1),
     ("UPDATE follow_ups SET due_at = NULL", "follow-ups: none of session S1 is due", 1),
+    *(
+        (f"UPDATE follow_ups SET state = '{state}', {due}", line, 1)  # noqa: S608  the test's own
+        for state in ("sent", "accepted")
+        for due, line in (
+            ("due_at = 0", "follow-ups: 3 of session S1 are due, not one"),
+            ("due_at = NULL", "follow-ups: none of session S1 is due"),
+        )
+    ),
     (
         "UPDATE follow_ups SET state = 'confirmed', due_at = 0 WHERE step = 3",
         "follow-up 1/wrap-up/3: is due, and has ended as confirmed",

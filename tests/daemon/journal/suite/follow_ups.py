@@ -19,6 +19,7 @@ NOT_SUCCEEDED = [state for state in ENDED if not state.has_succeeded]
 
 SENT = Progress(FollowUpState.SENT, 1, after(2), 7)
 CONFIRMED = Progress(FollowUpState.CONFIRMED, 1, after(2), 7, 35)
+BEGUN = [replace(SENT, state=state, again_at=after(5)) for state in (FollowUpState.SENT, FollowUpState.ACCEPTED)]
 PARKED = replace(SENT, state=FollowUpState.PARKED, because="in doubt")
 
 
@@ -149,7 +150,7 @@ class FollowUps(Part):
             [f"{delivery}/{step}"] for delivery in ("1/audit", "1/log", "2/wrap-up") for step in (1, 2)
         ]
 
-    @pytest.mark.parametrize("begun", [None, replace(SENT, again_at=after(5))], ids=["running", "in doubt"])
+    @pytest.mark.parametrize("begun", [None, *BEGUN], ids=["running", "in doubt", "passed on"])
     async def test_earlier_one_while_another_has_begun(
         self, journal: Journal, reader: Reader, begun: Progress | None
     ) -> None:
@@ -178,6 +179,18 @@ class FollowUps(Part):
             ["1/wrap-up/3", "2/wrap-up/1"],
             ["1/wrap-up/4"],
         ]
+
+    @pytest.mark.parametrize("begun", BEGUN, ids=["in doubt", "passed on"])
+    async def test_another_session_while_a_step_has_begun(
+        self, journal: Journal, reader: Reader, begun: Progress
+    ) -> None:
+        """A step on another session waits for the one before it however far that is, and what comes after waits too."""
+        await ask(journal, comment(1), comment(2, "S2"))
+        await end(journal, begun)
+        await ask(journal, comment(1, "S2"), session="S2")
+        assert await lease_follow_ups(journal) == []
+        assert verified(reader) == []
+        assert await end_all(journal, now=after(5)) == [["1/wrap-up/1"], ["1/wrap-up/2"], ["2/wrap-up/1"]]
 
     async def test_other_sessions_crosswise(self, journal: Journal) -> None:
         """Deliveries that ask for something on each other's sessions don't wait for each other for ever."""
@@ -321,9 +334,8 @@ class FollowUps(Part):
         (record,) = reader.stuck_follow_ups()
         assert reader.retry_follow_up(record, after(9))
         assert follow_up_states(reader) == ["confirmed", "intended", "intended", "intended"]
-        assert [(each.progress.attempts, each.progress.because) for each in reader.follow_ups(seq=1)][1:] == [
-            (0, None)
-        ] * 3
+        revived = list(reader.follow_ups(seq=1))[1:]
+        assert [(one.progress.attempts, one.progress.because, one.at) for one in revived] == [(0, None, after(9))] * 3
         assert await journal.next_follow_up_due() == after(9)
         assert verified(reader) == []
         assert await end_all(journal, now=after(9)) == [[f"1/wrap-up/{step}"] for step in (2, 3, 4)]
@@ -364,10 +376,11 @@ class FollowUps(Part):
         expected = [[f"{seq}/wrap-up/{step}"] for seq in (1, 2, 3) for step in (1, 2)]
         assert await end_all(journal) == expected
 
-    async def test_drop_of_a_follow_up(self, journal: Journal, reader: Reader) -> None:
+    @pytest.mark.parametrize("state", [FollowUpState.PARKED, FollowUpState.FAILED])
+    async def test_drop_of_a_follow_up(self, journal: Journal, reader: Reader, state: FollowUpState) -> None:
         """A stuck one that is dropped is withdrawn for good, with the reason, and the steps after it stay withdrawn."""
         await ask(journal, comment(1), comment(2))
-        await end(journal, PARKED)
+        await end(journal, replace(PARKED, state=state))
         (record,) = reader.stuck_follow_ups()
         assert reader.drop_follow_up(record, "no use", after(9))
         dropped, rest = reader.follow_ups()
