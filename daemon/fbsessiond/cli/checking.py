@@ -32,7 +32,7 @@ def check(
     ready: Annotated[bool, typer.Option("--ready", help="Ask it whether it is ready.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check the configuration, then its environment; or ask the daemon that runs with it how it is.
+    """Check the configuration and its environment.
 
     The environment is: secrets, folders, the journal, and one handshake with GWS.
     """

@@ -68,6 +68,18 @@ async def test_a_slow_sink_is_reported_once_while_it_stalls() -> None:
 
 
 @networked
+async def test_a_sink_that_hangs_is_no_progress() -> None:
+    """A source gets on until its batch isn't committed for minutes."""
+    async with receiving_from() as (server, receiver):
+        receiver.stall()
+        server.publish(1)
+        await receiver.until(lambda: receiver.numbers == [1])
+        assert receiver.source.is_moving
+        await asyncio.sleep(300)
+        assert not receiver.source.is_moving
+
+
+@networked
 async def test_cancelling_a_wait_loses_nothing() -> None:
     """What is read while nobody waits comes with the next call."""
     async with scripted() as server, Access(Basic("agent1", "secret")) as access:

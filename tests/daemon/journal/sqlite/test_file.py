@@ -21,6 +21,7 @@ from fbsessiond.journal.sqlite.file import (
     open_to_read,
     open_to_write,
     read_queries,
+    schema,
 )
 
 PACKAGE = "fbsessiond.journal.sqlite"
@@ -122,6 +123,17 @@ def test_facts() -> None:
     for name in ("identity", "redaction_key"):
         assert len(fact(one, name)) == 32
         assert fact(one, name) != fact(other, name)
+    one.close()
+    other.close()
+
+
+def test_schema() -> None:
+    """A journal's schema is that of any other, until somebody changes it."""
+    one, other = open_to_write(MEMORY), open_to_write(MEMORY)
+    assert schema(one) == schema(other)
+    assert {"entries", "facts_in_full"} <= schema(one).keys()
+    one.execute("DROP INDEX facts_in_full")
+    assert schema(one) != schema(other)
     one.close()
     other.close()
 
