@@ -25,6 +25,7 @@ from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.records import FollowUpRecord
 from fbsessiond.metrics import Metrics
 from fbsessiond.reconciling import Reconciler, SnapshotSettings
+from fbsessiond.reserve import Reserve
 from fbsessiond.route import Route
 from fbsessiond.service import Pipeline
 from fbsessiond.simulator.scenario import Scenario
@@ -150,7 +151,8 @@ async def watching(
         rest = Rest(simulator.url, access)
         watched = await journal.watch(AGENT, clock.now())
         lane = FollowUpLane(journal, {AGENT: rest}, clock, chance, settings or FollowUpSettings(PATIENCE))
-        pipeline = Pipeline(journal, routes, clock, chance, lane)
+        intake = Intake(journal, routes, clock, Reserve(journal.space, clock))
+        pipeline = Pipeline(journal, routes, clock, chance, lane, intake)
         address = f"{simulator.url}/api/v2"
         source = CometdSource(
             CometdSettings(AGENT, f"{address}/notifications", sign_in_url=f"{address}/me", keep=True),
@@ -163,7 +165,7 @@ async def watching(
         reconciler = Reconciler(
             AGENT,
             journal,
-            pipeline.intake,
+            intake,
             rest,
             clock=clock,
             chance=chance,
@@ -173,7 +175,7 @@ async def watching(
         )
         running: list[Awaitable[None]] = [pipeline.take_all(source), pipeline.dispatch.run(), reconciler.run()]
         tasks = [asyncio.ensure_future(part) for part in running]
-        here = Watching(journal, rest, source, pipeline.intake, metrics, tasks)
+        here = Watching(journal, rest, source, intake, metrics, tasks)
         try:
             yield here
         finally:

@@ -135,6 +135,8 @@ class JournalSettings(_Table):
     """How long entries are kept."""
     retain_bytes: ByteSize | None = None
     """How large the journal may grow; the oldest entries go first."""
+    reserve: ByteSize | None = None
+    """How much of its disk stays free: with less, nothing is taken in until there is room again."""
 
 
 class SnapshotsSettings(_Table):

@@ -15,6 +15,7 @@ from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.records import Draft, Misfit, Quarantined, Wanted
 from fbsessiond.message import Batch, Message, Origin
 from fbsessiond.notification import AnyNotification, Document, InvalidNotification, SessionNotification, read
+from fbsessiond.reserve import Reserve
 from fbsessiond.route import Route
 from fbsessiond.transition import Change, Kind, derive
 
@@ -31,12 +32,19 @@ class Intake:
     change, nothing else of the same agent comes between. Different agents' batches share the journal's commits.
     """
 
-    def __init__(self, journal: Journal, routes: Sequence[Route], clock: Clock) -> None:
+    def __init__(self, journal: Journal, routes: Sequence[Route], clock: Clock, reserve: Reserve | None = None) -> None:
+        """Take what it writes to; without a reserve, the disk may become full."""
+        self._reserve = reserve
         self._journal = journal
         self._clock = clock
         self._routes = routes
         self._known: OrderedDict[SessionKey, Document] = OrderedDict()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def wait_for_room(self) -> None:
+        """Return when there is room on disk: nothing more is asked of a server before that."""
+        if self._reserve is not None:
+            await self._reserve.kept()
 
     async def take(self, batch: Batch, place: int | None = None) -> Sequence[Change]:
         """Journal a batch: on return it is on disk, with the deliveries that it causes. Return what it changes.

@@ -128,6 +128,7 @@ class Reconciler:
         pause = self._settings.settling  # a session that was taken up is compared soon
         while True:
             is_due = not await _woken(wake, pause)
+            await self._intake.wait_for_room()
             try:
                 await self._look_after(await self._journal.watched(self._agent), is_due=is_due)
                 failures = 0

@@ -5,7 +5,6 @@ import itertools
 import signal
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -23,7 +22,9 @@ from fbsessiond.intake import Intake
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.journal.interface import Journal
 from fbsessiond.message import Source
+from fbsessiond.readiness import Check
 from fbsessiond.reconciling import SnapshotSettings
+from fbsessiond.reserve import Reserve
 from fbsessiond.route import Route
 from fbsessiond.service_manager import ServiceManager
 from fbsessiond.watch import LoopWatch
@@ -60,14 +61,16 @@ class Pipeline:
         self.dispatch = Dispatch(journal, routes, clock, chance, follow_ups)
 
     async def take_all(self, source: Source) -> None:
-        """Journal what a source yields, until it ends; it is asked for more only when a batch is on disk.
+        """Journal what a source yields, until it ends; it is asked for more only when a batch is on disk, and has room.
 
         When cancelled, it closes the source, and journals what that had read up to then.
         """
         async with aclosing(aiter(source)) as batches:
             try:
+                await self.intake.wait_for_room()
                 async for batch in batches:
                     await _to_the_end(self.intake.take(batch))
+                    await self.intake.wait_for_room()
             except asyncio.CancelledError:
                 await batches.aclose()
                 async for batch in batches:
@@ -137,7 +140,8 @@ async def _run_with(
         stack.callback(journal.close)
         await stack.enter_async_context(running_handlers(routes))
         stack.enter_context(LoopWatch(clock))
-        intake = Intake(journal, routes, clock)
+        reserve = Reserve(journal.space, clock, settings.journal.reserve)
+        intake = Intake(journal, routes, clock, reserve)
         agent = await stack.enter_async_context(watching(gws, journal, intake, metrics, clock, chance, snapshots))
         handlers = {route.name: route.handler for route in routes}
         follow_ups = FollowUpLane(
@@ -146,7 +150,10 @@ async def _run_with(
         pipeline = Pipeline(journal, routes, clock, chance, follow_ups, intake)
         reader = journal.reader()
         metrics.standing = lambda: standing([agent], reader, clock.now())
-        checks = partial(agent.checks, reader)
+
+        def checks() -> Sequence[Check]:
+            return [*agent.checks(reader), reserve.check()]
+
         address = await stack.enter_async_context(serving(settings.http.listen, checks, metrics, clock))
         log.info("daemon.started", agent=agent.name, handlers=[route.name for route in routes], http=address)
         await until_first(
@@ -155,7 +162,7 @@ async def _run_with(
             pipeline.dispatch.run(),
             agent.reconciler.run(),
             keep_house(journal, intake, settings.journal, clock),
-            manager.keep_informed(checks, lambda: agent.source.is_moving),
+            manager.keep_informed(checks, lambda: reserve.is_used or agent.source.is_moving),
         )
 
 

@@ -54,9 +54,9 @@ class Disk:
         self._device = _do("losetup", "--find", "--show", str(self._image))
         self.mount()
 
-    def mount(self) -> None:
+    def mount(self, *, read_only: bool = False) -> None:
         """Mount it, as the system does when power is back."""
-        _do("mount", "-t", "ext4", self._device, str(self.root))
+        _do("mount", "-t", "ext4", "-o", "ro" if read_only else "rw", self._device, str(self.root))
 
     def cut(self) -> None:
         """Cut the power: from here on nothing reaches the disk."""

@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from fbsessiond.message import Batch, Message, Origin
 from fbsessiond.notification import Document
+from fbsessiond.reserve import DiskSpace, Reserve
 from fbsessiond.route import Route
 from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 from fbsessiond.transition import Kind
@@ -646,3 +648,23 @@ def test_whatever_arrives(batches: list[list[bytes]]) -> None:
 
     with capture_logs():
         run_virtual(main())
+
+
+# Room.
+
+
+def test_room() -> None:
+    """Whoever wants to take more in waits until there is room; without a reserve nobody does."""
+    room = [0]
+
+    async def wait() -> None:
+        with closing(SqliteJournal(MEMORY, EPOCH)) as journal:
+            await Intake(journal, (), VirtualClock()).wait_for_room()
+            reserve = Reserve(lambda: DiskSpace(room[0], 10), VirtualClock(), 1)
+            waiting = asyncio.create_task(Intake(journal, (), VirtualClock(), reserve).wait_for_room())
+            await asyncio.sleep(10)
+            assert not waiting.done()
+            room[0] = 2
+            await waiting
+
+    run_virtual(wait())

@@ -639,3 +639,17 @@ async def test_taken_up(tmp_path: Path) -> None:
 
         for attempt in range(3):
             await run(attempt)
+
+
+@networked
+async def test_no_room() -> None:
+    """While the disk is nearly full nothing is read: what differs couldn't be written down."""
+    async with desk() as (here, _):
+        listing = Listing(here)
+        room = asyncio.Event()
+        here.daemon.intake.wait_for_room = room.wait  # type: ignore[method-assign, assignment]
+        await asyncio.sleep(4 * EVERY)
+        assert len(listing.asked) <= 1
+        room.set()
+        await asyncio.sleep(2 * EVERY)
+        assert len(listing.asked) > 1

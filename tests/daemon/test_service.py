@@ -32,6 +32,7 @@ from fbsessiond.journal.records import Draft, Misfit
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.message import Batch, Message, Origin
+from fbsessiond.reserve import DiskSpace, Reserve
 from fbsessiond.route import Route
 from fbsessiond.service import (
     HOUSEKEEPING_SECONDS,
@@ -212,6 +213,27 @@ def test_asked_after_the_commit(journal: SqliteJournal) -> None:
     run_virtual(pipeline(journal).take_all(source))
     assert seen == [0, 1, 3, 4]
     assert source.closed
+
+
+def test_no_room(journal: SqliteJournal) -> None:
+    """While the disk is nearly full, the source is asked for nothing; what was asked for before is journaled."""
+    room = [1]
+    clock = VirtualClock()
+    reserve = Reserve(lambda: DiskSpace(room[0], 2), clock, 1)
+    source = Script(batch("Invited"), batch("Chatting"))
+    source.look = lambda: room.__setitem__(0, 0)
+    taking = Pipeline(journal, [], clock, SeededChance(1), intake=Intake(journal, [], clock, reserve))
+
+    async def work() -> None:
+        task = asyncio.create_task(taking.take_all(source))
+        await asyncio.sleep(100)
+        assert (source.asked, states(journal)) == (1, ["Invited"])
+        source.look = lambda: None
+        room[0] = 1
+        await task
+
+    run_virtual(work())
+    assert states(journal) == ["Invited", "Chatting"]
 
 
 def test_failed_commit(journal: SqliteJournal) -> None:

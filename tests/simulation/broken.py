@@ -4,6 +4,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -21,6 +22,7 @@ from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.message import Batch
 from fbsessiond.reconciling import Reconciler
 from simulation import disk
+from simulation.outages import EVERYTHING
 
 Break: TypeAlias = Callable[[pytest.MonkeyPatch], None]
 """Breaks the daemon, until the patch is undone."""
@@ -32,6 +34,8 @@ class Broken:
 
     oracle: str
     apply: Break
+    without: AbstractSet[str] = frozenset()
+    """What need not go wrong for it to show."""
 
 
 def acknowledging_early(patch: pytest.MonkeyPatch) -> None:
@@ -162,6 +166,15 @@ def hesitating(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Conversation, "_pause_seconds", pause_seconds)
 
 
+def never_waiting(patch: pytest.MonkeyPatch) -> None:
+    """Take in more though the disk is full."""
+
+    async def go_on(_: Intake) -> None:
+        return
+
+    patch.setattr(Intake, "wait_for_room", go_on)
+
+
 BROKEN: Mapping[str, Broken] = {
     "acknowledges before the commit": Broken("acknowledged", acknowledging_early),
     "hands out before the commit": Broken("deliveries", dispatching_early),
@@ -174,4 +187,5 @@ BROKEN: Mapping[str, Broken] = {
     "lets deliveries overtake": Broken("deliveries", overtaking),
     "never compares": Broken("truth", never_comparing),
     "hesitates": Broken("freshness", hesitating),
+    "never waits for room": Broken("reserve", never_waiting, EVERYTHING - {"disk full", "reloaded"}),
 }

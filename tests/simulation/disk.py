@@ -1,10 +1,13 @@
-"""A disk that is slow or fails: what stands between the journal and SQLite in a simulation."""
+"""A disk that is slow, fails or is full: what stands between the journal and SQLite in a simulation."""
 
 import sqlite3
 from collections.abc import Callable
 from typing import Any
 
 from fbsessiond.chance import Chance, happens
+from fbsessiond.reserve import DiskSpace
+
+SIZE_BYTES = 1 << 40
 
 
 class Disk:
@@ -15,8 +18,16 @@ class Disk:
         """A commit takes up to so long, and the event loop waits for it."""
         self.is_failing = False
         """Whether the next commit fails; that may be before or after its pages are where they should be."""
+        self.is_failing_later = False
+        """Whether the next move of the log into the file fails, which is after its commit."""
+        self.is_full = False
+        """Whether there is less room than the reserve."""
         self._chance = chance
         self._wait = wait
+
+    def space(self) -> DiskSpace:
+        """Say how much room there is."""
+        return DiskSpace(0 if self.is_full else SIZE_BYTES, SIZE_BYTES)
 
     def under(self, connection: sqlite3.Connection) -> Any:
         """Return a connection whose commits go to this disk."""
@@ -32,6 +43,13 @@ class Disk:
         connection.execute("COMMIT" if happens(self._chance, 0.5) else "ROLLBACK")
         raise sqlite3.OperationalError("disk I/O error")
 
+    def checkpoint(self, connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+        """Move the log into the file, or fail as SQLite does."""
+        if not self.is_failing_later:
+            return connection.execute(statement)
+        self.is_failing_later = False
+        raise sqlite3.OperationalError("disk I/O error")
+
 
 class _Connection:
     def __init__(self, disk: Disk, connection: sqlite3.Connection) -> None:
@@ -45,4 +63,6 @@ class _Connection:
     def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
         if statement == "COMMIT":
             return self._disk.commit(self._connection)
+        if statement.startswith("PRAGMA wal_checkpoint"):
+            return self._disk.checkpoint(self._connection, statement)
         return self._connection.execute(statement, *parameters)

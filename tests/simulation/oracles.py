@@ -29,6 +29,9 @@ AFTER = timedelta(seconds=30)
 SILENCE = SNAPSHOTS.every * 2
 """So long a silence may last until a comparison shows it; the gap goes back to the comparison before."""
 
+ASKED = HOLD * 2
+"""How long it may take until what was asked for arrives."""
+
 ZERO = timedelta()
 
 FRESH_SECONDS = 30.0
@@ -134,6 +137,16 @@ def honesty(world: World) -> Iterator[str]:
         yield f"it went on {world.pretences} times though its disk had failed"
 
 
+def reserve(world: World) -> Iterator[str]:
+    """While the disk is nearly full only that is taken in which had been asked for before."""
+    entries = [entry for entry in world.reader().entries() if entry.origin is Origin.LIVE]
+    for span in world.spans:
+        if span.name == "disk full":
+            late = [entry.seq for entry in entries if span.begin + ASKED < entry.received_at < span.end]
+            if late:
+                yield f"taken in though the disk was full: {late}"
+
+
 def _quietly(_done: int, _all: int) -> None:
     """Show no progress."""
 
@@ -150,6 +163,7 @@ ORACLES: Sequence[Oracle] = (
     truth,
     freshness,
     honesty,
+    reserve,
 )
 
 

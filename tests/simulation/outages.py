@@ -155,6 +155,23 @@ async def disk_failed(world: World) -> None:
     await world.break_disk(world.chance.between(0.5, 6))
 
 
+async def move_failed(world: World) -> None:
+    """Let the move of the journal's log into its file fail, for which the daemon has to end."""
+    await world.break_disk(world.chance.between(0.5, 6), later=True)
+
+
+async def disk_full(world: World) -> None:
+    """Let the disk be nearly full for a while."""
+    world.disk.is_full = True
+    await asyncio.sleep(world.chance.between(5, 90))
+    world.disk.is_full = False
+
+
+async def reloaded(world: World) -> None:
+    """Let the daemon go on with another configuration."""
+    await world.reload()
+
+
 async def crashed_in_between(world: World) -> None:
     """Crash the daemon between two of its awaits."""
     await world.crash_at(int(world.chance.between(1, 400)), world.chance.between(0.1, 6))
@@ -177,11 +194,17 @@ TROUBLES: dict[str, Trouble] = {
     "disk failed": disk_failed,
     "crashed in between": crashed_in_between,
     "crashed again and again": crashed_again,
+    "disk full": disk_full,
+    "log not moved": move_failed,
+    "reloaded": reloaded,
 }
+EVERYTHING = frozenset((*OUTAGES, *TROUBLES))
 PROCESS_ENDS = [name for name in OUTAGES if name.startswith(("stopped", "crashed"))] + [
     "disk failed",
     "crashed in between",
     "crashed again and again",
+    "log not moved",
+    "reloaded",
 ]
 LASTING = [name for name in (*OUTAGES, *TROUBLES) if name not in PROCESS_ENDS and name != "silence"]
 """Meanwhile the daemon may end. Not in a silence: what is found after both is put down to the end."""

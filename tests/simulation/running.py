@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -47,6 +48,8 @@ class Plan:
     """How many customers come."""
     calm: float = 30.0
     """How many seconds pass at most between what goes wrong and what goes wrong next."""
+    without: AbstractSet[str] = frozenset()
+    """What doesn't go wrong; what was added later, so that a seed still does what it did."""
 
 
 class Recorder(Handler):
@@ -113,7 +116,7 @@ async def _run(folder: Path, report: Report) -> None:
     ) as here:
         end = here.now() + timedelta(hours=plan.hours)
         while here.now() < end and (plan.until is None or len(report.steps) < plan.until):
-            names = _choose(here)
+            names = _choose(here, plan.without)
             report.steps.append("+".join(names))
             try:
                 async with asyncio.TaskGroup() as group:
@@ -132,11 +135,15 @@ async def _run(folder: Path, report: Report) -> None:
         report.seconds = here.loop.time()
 
 
-def _choose(here: World) -> Sequence[str]:
+def _choose(here: World, without: AbstractSet[str]) -> Sequence[str]:
     """Choose what goes wrong next: one thing, or the daemon ends while something is wrong."""
+
+    def one(names: Iterable[str]) -> str:
+        return choose(here.chance, [name for name in names if name not in without])
+
     if happens(here.chance, 0.4):
-        return choose(here.chance, LASTING), choose(here.chance, PROCESS_ENDS)
-    return (choose(here.chance, (*OUTAGES, *TROUBLES)),)
+        return one(LASTING), one(PROCESS_ENDS)
+    return (one((*OUTAGES, *TROUBLES)),)
 
 
 async def _suffer(here: World, name: str) -> None:

@@ -4,20 +4,21 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from fbsessiond.chance import SeededChance, happens
+from fbsessiond.chance import SeededChance, choose, happens
 from fbsessiond.errors import JournalError, RefusedError
 from fbsessiond.follow_up import FollowUpState
 from fbsessiond.gap import Gap
 from fbsessiond.journal.engines import open_journal, open_reader
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.sqlite.engine import SqliteJournal
+from fbsessiond.journal.sqlite.file import Log
 from fbsessiond.reconciling import SnapshotSettings
 from fbsessiond.route import Route
 from fbsessiond.session import TERMINAL_STATES, VANISHED
@@ -174,6 +175,7 @@ class World:
         self.switch(**{kind.value: None for kind in FaultKind})
         self.is_wrong = False
         self.late, self.loop.delay, self.disk.slow_seconds, self.disk.is_failing = 0.0, float, 0.0, False
+        self.disk.is_failing_later = self.disk.is_full = False
 
     async def is_done(self) -> bool:
         """Say whether nothing is left to deliver or to carry out."""
@@ -209,13 +211,26 @@ class World:
             await crashed.wait()
             await self._start_again(seconds)
 
-    async def break_disk(self, seconds: float) -> None:
-        """Let a commit fail, see that the daemon ends because of it, and start it again."""
+    async def reload(self) -> None:
+        """Let it go on with another configuration."""
         async with self._turn:
-            self.disk.is_failing = True
+            most = choose(self.chance, (1, 2, 8))
+            settings = {"concurrency": most}
+            self.routes = [replace(route, delivery=route.delivery.model_copy(update=settings)) for route in self.routes]
+            await self._start_again(0)
+
+    async def break_disk(self, seconds: float, *, later: bool = False) -> None:
+        """Let a commit fail, or what follows it, see that the daemon ends because of it, and start it again."""
+        async with self._turn:
+            self.disk.is_failing, self.disk.is_failing_later = not later, later
+            if later and isinstance(journal := self.daemon.journal, SqliteJournal):
+                journal.log.most_bytes = 0
             await asyncio.wait(self.daemon.tasks, return_when=asyncio.FIRST_COMPLETED, timeout=HOLD.total_seconds() * 8)
             failures = [task.exception() for task in self.daemon.tasks if task.done() and not task.cancelled()]
-            was_written, self.disk.is_failing = not self.disk.is_failing, False  # in a black hole nothing comes to be
+            was_written = not (
+                self.disk.is_failing or self.disk.is_failing_later
+            )  # in a black hole nothing comes to be
+            self.disk.is_failing = self.disk.is_failing_later = False
             has_ended = any(isinstance(failure, JournalError | RefusedError) for failure in failures)
             self.pretences += was_written and not has_ended
             await self._start_again(seconds)
@@ -244,6 +259,8 @@ class World:
         journal = open_journal(self.url, Path(), self.now())
         assert isinstance(journal, SqliteJournal)
         journal.connection = self.disk.under(journal.connection)
+        journal.log = Log(journal.connection)
+        journal.space = self.disk.space  # type: ignore[method-assign]
         running = watching(self.simulator, journal, *self.routes, chance=self.chance, snapshots=SNAPSHOTS)
         self.daemon = await self.stack.enter_async_context(running)
         PROCESS.reset(token)

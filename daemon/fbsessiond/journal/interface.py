@@ -23,6 +23,7 @@ from fbsessiond.journal.records import (
 )
 from fbsessiond.message import Batch
 from fbsessiond.notification import Document
+from fbsessiond.reserve import DiskSpace
 
 FOLLOW_UPS = "/follow-ups"
 """What `Journal.wakes` calls the follow-ups; no handler can have this name."""
@@ -42,6 +43,10 @@ class Journal(ABC):
 
     identity: str
     """Differs from any other journal's: the first part of every idempotency key."""
+
+    @abstractmethod
+    def space(self) -> DiskSpace | None:
+        """Return how much room there is where it is kept; None where there is no limit that is known."""
 
     @abstractmethod
     async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:

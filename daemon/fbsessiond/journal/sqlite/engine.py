@@ -20,12 +20,13 @@ from fbsessiond.gap import Watched
 from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Reader, gaps_of
 from fbsessiond.journal.records import DeliveryState, Draft, FollowUpLease, Lease, Misfit, Quarantined, Settlement
 from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine
-from fbsessiond.journal.sqlite.file import MEMORY, Lock, Log, fact, open_to_write
+from fbsessiond.journal.sqlite.file import MEMORY, Lock, Log, fact, open_to_write, space_at
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from fbsessiond.journal.sqlite.retention import forget, give_back
 from fbsessiond.journal.sqlite.rows import from_microseconds, to_microseconds
 from fbsessiond.message import Batch
 from fbsessiond.notification import Document
+from fbsessiond.reserve import DiskSpace
 
 T = TypeVar("T")
 
@@ -61,6 +62,10 @@ class SqliteJournal(Journal):
             follow_ups.end_leases(self.connection, to_microseconds(now))
         except (sqlite3.Error, ValueError) as error:
             raise JournalError(f"{self._path}: can't open the journal: {error}") from error
+
+    def space(self) -> DiskSpace | None:
+        """Ask the file system."""
+        return None if self._path == MEMORY else space_at(self._path)
 
     async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
         """Write a batch in one transaction."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from fbsessiond.chance import new_identity, new_key
 from fbsessiond.errors import JournalError
+from fbsessiond.reserve import DiskSpace
 
 APPLICATION_ID: Final = 0x46425364
 """Marks an SQLite file as a journal of fbsessiond: "FBSd"."""
@@ -86,6 +87,15 @@ def open_to_read(path: Path) -> sqlite3.Connection:
             return connection
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise JournalError(f"{path}: can't read the journal: {error}") from error
+
+
+def space_at(path: Path) -> DiskSpace:
+    """Return how much room there is on the disk of a journal's file. Raises `JournalError`."""
+    try:
+        found = os.statvfs(path)
+    except OSError as error:
+        raise JournalError(f"{path}: can't look at the journal's disk: {error}") from error
+    return DiskSpace(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 
 class Log:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -521,3 +521,13 @@ async def test_long_reason(journal: SqliteJournal, state: DeliveryState) -> None
     assert next(reader.deliveries()).because == "x" * 1_000_000
     reader.close()
     await kill(journal)
+
+
+def test_space(path: Path) -> None:
+    """A journal in a file has the room of its disk, one in memory no limit that is known."""
+    with closing(SqliteJournal(path, NOW)) as journal:
+        found = journal.space()
+        assert found is not None
+        assert 0 < found.free_bytes <= found.size_bytes
+    with closing(SqliteJournal(MEMORY, NOW)) as journal:
+        assert journal.space() is None

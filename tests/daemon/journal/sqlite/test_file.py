@@ -22,7 +22,9 @@ from fbsessiond.journal.sqlite.file import (
     open_to_write,
     read_queries,
     schema,
+    space_at,
 )
+from fbsessiond.reserve import DiskSpace
 
 PACKAGE = "fbsessiond.journal.sqlite"
 QUERIES = sorted(
@@ -175,6 +177,27 @@ def test_log(path: Path) -> None:
     assert [moves(), moves()] == [True, False]
     assert [moves(whole=True), moves()] == [True, False]
     connection.close()
+
+
+def test_space(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The room on a disk is what a process without privileges may use, in bytes."""
+    open_to_write(path).close()
+    found = os.statvfs_result((512, 4096, 1000, 70, 60, 0, 0, 0, 0, 255))
+    asked: list[object] = []
+
+    def look(at: object) -> os.statvfs_result:
+        asked.append(at)
+        return found
+
+    monkeypatch.setattr(os, "statvfs", look)
+    assert space_at(path) == DiskSpace(60 * 4096, 1000 * 4096)
+    assert asked == [path]
+
+
+def test_space_of_nothing(path: Path) -> None:
+    """Where the file is gone, its disk can't be looked at."""
+    with pytest.raises(JournalError, match=r"can't look at the journal's disk: .*No such file"):
+        space_at(path)
 
 
 def test_new_file(path: Path) -> None:
