@@ -55,12 +55,12 @@ clean:
 .venv/.made: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fbsessiond needs Python 3.11 or later; name it: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.proof: requirements-proof.lock .venv/.made
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-proof.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-proof.lock
 	@touch $@
 
 tests/interop/node_modules/.made: tests/interop/package-lock.json
