@@ -167,8 +167,17 @@ class Worker(Generic[L]):
             task.add_done_callback(lambda _: self._ended(name))
 
     async def _carry_out(self, lease: L) -> None:
-        await self.lane.carry_out(lease, lambda: self._leases[lease.id])
-        del self._leases[lease.id]
+        settled_by = lease
+
+        def current() -> L:
+            nonlocal settled_by
+            settled_by = self._leases[lease.id]
+            return settled_by
+
+        await self.lane.carry_out(lease, current)
+        left = self._leases.pop(lease.id)
+        if left is not settled_by:  # handed out anew while the lease before settled it, which then settled nothing
+            await self.lane.release([left], self._clock.now())
 
     def _ended(self, name: str) -> None:
         task = self._tasks.pop(name)

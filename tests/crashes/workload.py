@@ -212,8 +212,12 @@ async def work(task: Task) -> None:
     journal.connection.execute(f"PRAGMA synchronous = {task.synchronous}")
     journal.log.most_bytes = task.checkpoint_pages * 4096
     dispatch = Dispatch(journal, ROUTES, clock, SeededChance(1))
-    parts = [asyncio.create_task(part) for part in (take_all(task, journal, dispatch, clock), dispatch.run())]
+    parts: list[asyncio.Task[None]] = []
     try:
+        watched = await journal.watch(AGENT, clock.now())
+        clock.batch = int(watched.position or b"0")  # before anything is leased: leases end by this clock
+        report("open", str(clock.batch))
+        parts += (asyncio.create_task(part) for part in (take_all(task, journal, dispatch, clock), dispatch.run()))
         first, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         first.pop().result()
     except JournalError as error:
@@ -223,16 +227,13 @@ async def work(task: Task) -> None:
     finally:
         for part in parts:
             part.cancel()
-        await asyncio.wait(parts)
+        await asyncio.gather(*parts, return_exceptions=True)
         journal.close()
 
 
 async def take_all(task: Task, journal: Journal, dispatch: Dispatch, clock: BatchClock) -> None:
     """Take one batch after the other, and do all that follows from each before the next."""
     intake = Intake(journal, ROUTES, clock)
-    watched = await journal.watch(AGENT, clock.now())
-    clock.batch = int(watched.position or b"0")
-    report("open", str(clock.batch))
     await settle_all(journal, dispatch, clock)
     while clock.batch < task.batches:
         clock.batch += 1

@@ -49,10 +49,13 @@ class Jobs:
         self.looked = 0
         self.leasing: asyncio.Event | None = None
         """Where it is given, leasing takes until it is set."""
+        self.settling = 0.0
+        """How many seconds it takes to settle one: a lease that is another's by then settles nothing."""
         self.refuses_release: FbsessiondError | None = None
         self._do = do
         self._seconds = seconds
         self._last_lease = 0
+        self._leases: dict[str, Job] = {}
 
     def add(self, *names: str, seconds: float = 0) -> None:
         """Add jobs that are due some seconds after the beginning."""
@@ -71,7 +74,8 @@ class Jobs:
         for name in sorted(name for name, at in self.due.items() if at <= now)[:most]:
             self._last_lease += 1
             self.due[name] = now + timedelta(seconds=self._seconds)
-            jobs.append(Job(name, self._last_lease))
+            self._leases[name] = Job(name, self._last_lease)
+            jobs.append(self._leases[name])
         return jobs
 
     async def release(self, leases: Sequence[Job], now: datetime) -> None:
@@ -85,8 +89,11 @@ class Jobs:
         """Do one, and settle it by the lease that it has then."""
         self.begun.append((lease.id, round(asyncio.get_running_loop().time())))
         await self._do(lease)
-        self.done.append(current())
-        del self.due[lease.id]
+        settled_by = current()
+        await asyncio.sleep(self.settling)
+        if self._leases[lease.id] == settled_by:
+            self.done.append(settled_by)
+            del self.due[lease.id]
 
 
 @dataclass
@@ -205,6 +212,21 @@ async def test_lease_ran_out() -> None:
         await asyncio.sleep(101)
     assert jobs.begun == [("a", 0)]
     assert jobs.done == [Job("a", 2)]
+
+
+@virtual
+async def test_lease_ran_out_while_settled() -> None:
+    """What is handed out anew just before it is settled by the old lease is due again at once, not after a lease."""
+    jobs = Jobs(taking(50), seconds=60)
+    jobs.settling = 15
+    jobs.add("a")
+    async with working(jobs):
+        await asyncio.sleep(66)
+        assert jobs.released == [Job("a", 2)]
+        jobs.settling = 0
+        await asyncio.sleep(51)
+    assert jobs.begun == [("a", 0), ("a", 65)]
+    assert jobs.done == [Job("a", 3)]
 
 
 @virtual

@@ -60,7 +60,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
             path.touch(mode=0o600)
         with _connected(path) as connection:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            connection.execute("PRAGMA journal_mode = WAL")
+            _log_ahead(connection, path)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_size_limit = 67108864")
             connection.execute("PRAGMA wal_autocheckpoint = 0")  # it would pass over an error: `checkpoint` doesn't
@@ -173,6 +173,16 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise JournalError(
             f"{path}: the journal has version {version}, this program knows versions up to {SCHEMA_VERSION}: "
             "update fbsessiond, or give it a journal of its own"
+        )
+
+
+def _log_ahead(connection: sqlite3.Connection, path: Path) -> None:
+    """Have a write-ahead log. Where a write of this change fails, SQLite keeps the old mode, and raises nothing."""
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if path != MEMORY and mode != "wal":
+        raise JournalError(
+            f"{path}: the journal can't have a write-ahead log (its mode stayed {mode!r}): look at the disk, and at "
+            "whether its file system is a local one, then restart"
         )
 
 

@@ -4,6 +4,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,21 @@ def test_interrupted_making(path: Path, script: str) -> None:
     assert pragma(connection, "auto_vacuum") == 2
     assert connection.execute("SELECT count(*) FROM facts").fetchone()[0] == 2
     connection.close()
+
+
+def test_no_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that stays without a write-ahead log, which SQLite answers and doesn't raise, isn't opened."""
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=WithoutLog))
+    with pytest.raises(JournalError, match=r"journal\.db: the journal can't have a write-ahead log .*'delete'"):
+        open_to_write(path)
+
+
+class WithoutLog(sqlite3.Connection):
+    """A connection whose disk fails in the change to a write-ahead log."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """Answer this change as SQLite does."""
+        return super().execute(sql.replace("= WAL", "= DELETE"), parameters)
 
 
 def test_failed_migration(path: Path) -> None:
