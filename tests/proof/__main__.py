@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from proof.part import Part, Result
 from proof.parts import PARTS
-from proof.report import PAGE, keep, kept, page, run_of
+from proof.report import PAGE, RUNS, keep, kept, page, run_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,20 +54,26 @@ def prove(part: Part, amount: int, seed: int, console: Console, *, is_whole: boo
     """Run a part, and keep what came of it where it was run whole."""
     columns = TextColumn(part.name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     date, begun = datetime.now(UTC).date().isoformat(), time.monotonic()  # noqa: TID251  when it was run
+    commit = _commit()
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(part.name, total=amount)
         result = part.run(amount, seed, lambda done: progress.update(task, completed=done))
     if is_whole:
         seconds = time.monotonic() - begun
-        keep(run_of(part, result, amount=amount, seed=seed, date=date, seconds=seconds, commit=_commit()))
+        keep(run_of(part, result, amount=amount, seed=seed, date=date, seconds=seconds, commit=commit))
     return result
 
 
 def _commit() -> str:
-    """Return the commit that was run, with a mark where files had been changed."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=9"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    return told.stdout.strip() or "unknown"
+    """Return the commit that is run, with a mark where files have been changed, other than by the parts before."""
+    commit = _git("rev-parse", "--short=9", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{RUNS}", f":!{PAGE}")
+    return f"{commit or 'unknown'}{'+' if changed else ''}"
+
+
+def _git(*arguments: str) -> str:
+    told = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+    return told.stdout.strip()
 
 
 if __name__ == "__main__":
