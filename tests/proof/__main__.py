@@ -67,7 +67,14 @@ def prove(part: Part, amount: int, seed: int, console: Console, *, is_whole: boo
 def _commit() -> str:
     """Return the commit that is run, with a mark where files have been changed, other than by the parts before."""
     commit = _git("rev-parse", "--short=9", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{RUNS}", f":!{PAGE}")
+    changed = _git(
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        ".",
+        *(f":!{made.relative_to(ROOT)}" for made in (RUNS, PAGE)),
+    )
     return f"{commit or 'unknown'}{'+' if changed else ''}"
 
 
