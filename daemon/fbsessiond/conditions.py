@@ -13,8 +13,19 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-States: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
+States: TypeAlias = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_as_list, json_schema_input_type=str | Annotated[list[str], Field(min_length=1)]),
+    Field(min_length=1),
+]
 """A state or a list of states."""
+
+Origins: TypeAlias = Annotated[
+    tuple[Origin, ...],
+    BeforeValidator(_as_list, json_schema_input_type=Origin | Annotated[list[Origin], Field(min_length=1)]),
+    Field(min_length=1),
+]
+"""An origin or a list of origins."""
 
 
 class Condition(BaseModel):
@@ -22,11 +33,16 @@ class Condition(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    from_states: States | None = Field(default=None, alias="from")
-    to: States | None = None
-    not_from: States | None = None
-    not_to: States | None = None
-    origin: Annotated[tuple[Origin, ...], BeforeValidator(_as_list), Field(min_length=1)] | None = None
+    from_states: States | None = Field(default=None, alias="from", examples=["Chatting"])
+    """The state before, or a list; at a session's first sight there is none."""
+    to: States | None = Field(default=None, examples=["LeftChat"])
+    """The state after, or a list."""
+    not_from: States | None = Field(default=None, examples=[["Invited"]])
+    """No such state before."""
+    not_to: States | None = Field(default=None, examples=[["Completed", "Revoked"]])
+    """No such state after."""
+    origin: Origins | None = Field(default=None, examples=["live"])
+    """Where the transition comes from, or a list."""
 
 
 def why_not(condition: Condition, before: str | None, after: str, origin: Origin) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -81,23 +81,39 @@ def _channel(name: str) -> str:
     return name
 
 
+Channel: TypeAlias = Annotated[str, AfterValidator(_channel), Field(json_schema_extra={"pattern": "^/"})]
+"""A CometD channel's name."""
+
+
 class GwsSettings(_Table):
     """The platform, and the agent whose sessions are watched."""
 
-    url: Annotated[AnyHttpUrl, AfterValidator(_address_alone)]
-    username: str | None = None
-    password: Secret | None = None
-    token: Secret | None = None
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["username", "password"], "not": {"required": ["token"]}},
+                {"required": ["token"], "not": {"required": ["password"]}},
+            ]
+        }
+    )
+
+    url: Annotated[AnyHttpUrl, AfterValidator(_address_alone)] = Field(examples=["http://gws.example:8090"])
+    """Where GWS is; the REST interface is below it, under /api/v2."""
+    username: str | None = Field(default=None, examples=["agent1"])
+    """The agent's name, for HTTP Basic."""
+    password: Secret | None = Field(default=None, examples=[{"file": "/etc/fbsessiond/password"}])
+    """Where the password is kept; it is never written here."""
+    token: Secret | None = Field(default=None, examples=[{"env": "GWS_TOKEN"}])
     """A bearer token, in the place of username and password."""
-    agent: str | None = None
+    agent: str | None = Field(default=None, examples=["agent1"])
     """What the journal calls the agent; by default its username."""
-    channels: Annotated[list[Annotated[str, AfterValidator(_channel)]], Field(min_length=1, max_length=100)] = [
-        "/v2/me/*"
-    ]
+    channels: Annotated[list[Channel], Field(min_length=1, max_length=100)] = ["/v2/me/*"]
+    """What is subscribed to."""
     notifications: Annotated[str, AfterValidator(_below_the_address)] = "/api/v2/notifications"
+    """Where the CometD endpoint is, below the url."""
     transports: Annotated[list[Literal["long-polling", "websocket"]], Field(min_length=1)] = ["long-polling"]
     """In the order of preference. The platform documents long-polling alone. [GWS 8.5.2, CometD deployment]"""
-    ca_file: HomePath | None = None
+    ca_file: HomePath | None = Field(default=None, examples=["/etc/ssl/certs/private-authority.pem"])
     """Certificates of a private authority, trusted instead of the system's."""
     resume: bool = True
     """Go on with the CometD session after a restart, so that nothing is missed if that is short. False: end it."""
@@ -133,10 +149,11 @@ class JournalSettings(_Table):
     """Its engine, and where that finds it."""
     retain: Duration = timedelta(days=30)
     """How long entries are kept."""
-    retain_bytes: ByteSize | None = None
+    retain_bytes: ByteSize | None = Field(default=None, examples=["10GB"])
     """How large the journal may grow; the oldest entries go first."""
-    reserve: ByteSize | None = None
-    """How much of its disk stays free: with less, nothing is taken in until there is room again."""
+    reserve: ByteSize | None = Field(default=None, examples=["64MiB"])
+    """How much of its disk stays free: with less, nothing is taken in until there is room again. By default 64MiB, or
+    an eighth of a smaller disk."""
 
 
 class SnapshotsSettings(_Table):
@@ -198,14 +215,25 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
 
+Conditions: TypeAlias = Annotated[
+    list[Condition],
+    BeforeValidator(_as_list, json_schema_input_type=Condition | Annotated[list[Condition], Field(min_length=1)]),
+    Field(min_length=1),
+]
+"""A condition or a list of conditions."""
+
+
 class HandlerSettings(BaseModel):
     """One handler's table; what isn't reserved is the handler's own option."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    use: str | None = None
-    on: Annotated[list[Condition], BeforeValidator(_as_list), Field(min_length=1)] | None = None
+    use: str | None = Field(default=None, examples=["operations"])
+    """Which handler: an installed one, a file of that name in handlers.d/, or `module:Class`; by default NAME."""
+    on: Conditions | None = Field(default=None, examples=[{"to": "LeftChat"}])
+    """Which transitions it wants: a condition, or a list of which any may match; by default every one."""
     delivery: DeliverySettings = DeliverySettings()
+    """How its deliveries are carried out."""
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Leave out the values of the handler's options: only the handler knows which of them are secret."""
@@ -224,7 +252,7 @@ class Settings(_Table):
     handlers: dict[str, HandlerSettings] = {}
     handlers_directory: HomePath = Path("handlers.d")
     """Where handlers that are single files lie; a relative path counts from the configuration file."""
-    state_directory: HomePath | None = None
+    state_directory: HomePath | None = Field(default=None, examples=["/var/lib/fbsessiond"])
     """Where the journal and the handlers' files lie; by default the service manager's choice."""
 
 

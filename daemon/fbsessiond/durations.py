@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, TypeAlias
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 LONGEST = timedelta(days=10_000)
 """No duration of a configuration is longer; what is, is a slip of the keyboard."""
@@ -39,5 +39,9 @@ def format_duration(duration: timedelta) -> str:
     return f"{whole // _UNITS[unit]}{unit}"
 
 
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(parse_duration)]
+Duration: TypeAlias = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"type": "string", "pattern": rf"^\s*[0-9]{{1,12}}(\.[0-9]{{1,6}})?\s*({'|'.join(_UNITS)})\s*$"}),
+]
 """A duration in the configuration."""

@@ -13,7 +13,7 @@ from fbsessiond.paths import HomePath
 class Secret(BaseModel):
     """Where a secret is kept; it is never written into the configuration itself."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     credential: str | None = None
     """A credential of systemd's (`LoadCredential=`), by its name."""
