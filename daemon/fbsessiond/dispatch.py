@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from fbsessiond import limits
 from fbsessiond.chance import Chance
@@ -176,7 +177,11 @@ class HandlerLane:
         return _failed(f"took longer than {seconds:g} s")
 
     async def _handle(self, lease: Lease) -> object:
-        """Return what the handler returns or raises: raised in a task, it would end up in the log in full."""
+        """Return what the handler returns or raises: raised in a task, it would end up in the log in full.
+
+        What is logged meanwhile says what it is about.
+        """
+        bind_contextvars(handler=self.route.name, delivery=lease.id, session=lease.entry.session)
         try:
             return await self.route.handler.handle(self._delivery(lease))
         except asyncio.CancelledError:

@@ -29,3 +29,8 @@ def credentials_directory() -> Path | None:
 def notify_socket() -> str | None:
     """Return where systemd wants to be told how the service is ($NOTIFY_SOCKET), where it does [sd_notify(3)]."""
     return variables.get("NOTIFY_SOCKET") or None
+
+
+def journal_stream() -> str | None:
+    """Return which file systemd's journal reads ($JOURNAL_STREAM), where it reads one [systemd.exec(5)]."""
+    return variables.get("JOURNAL_STREAM") or None

@@ -1,6 +1,7 @@
 """The daemon's log: one event a line on standard error, JSON on a pipe, coloured text on a terminal.
 
-Nothing that stands in an event can end its line or move a terminal's cursor: see `printable` and `printable_json`.
+Where standard error ends in systemd's journal, an event goes there with fields of its own instead. Nothing that stands
+in an event can end its line or move a terminal's cursor: see `printable` and `printable_json`.
 """
 
 import json
@@ -12,11 +13,16 @@ from typing import Any
 import structlog
 
 from fbsessiond.clock import Clock
+from fbsessiond.environment import journal_stream
+from fbsessiond.journald import ADDRESS, JournaldStream, is_read_by_journald
 
 LIBRARIES = logging.WARNING
 """What libraries log below this level is passed over."""
 
 OURS = ("fbsessiond", "fbsessiond_handlers")
+
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""The levels in the journal's words. [syslog(3)]"""
 
 
 def configure_logs(clock: Clock, level: str = "info") -> None:
@@ -27,18 +33,24 @@ def configure_logs(clock: Clock, level: str = "info") -> None:
         return event
 
     shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,  # what a handler is working on
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
         add_time,
         structlog.processors.format_exc_info,  # other tracebacks show local variables, and customer data in them
     ]
-    renderers = [_escape, structlog.dev.ConsoleRenderer(timestamp_key="at")] if sys.stderr.isatty() else [_to_json]
+    stream: Any = sys.stderr
+    renderers: list[Any] = [_to_json]
+    if sys.stderr.isatty():
+        renderers = [_escape, structlog.dev.ConsoleRenderer(timestamp_key="at")]
+    elif is_read_by_journald(sys.stderr, journal_stream()):
+        stream, renderers = JournaldStream(ADDRESS), [_to_fields]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
@@ -70,7 +82,38 @@ def printable_json(text: str) -> str:
 def _to_json(_: object, __: str, event: MutableMapping[str, Any]) -> str:
     """Render an event as one line of JSON."""
     first = {"at": event.pop("at", None), "level": event.pop("level", None), "event": event.pop("event", None)}
-    return printable_json(json.dumps({**first, **event}, ensure_ascii=False, default=str, separators=(",", ":")))
+    return printable_json(_compact({**first, **event}))
+
+
+def _to_fields(_: object, __: str, event: MutableMapping[str, Any]) -> str:
+    """Render an event as an object of the journal's fields: each part by its name, and all of them as a text.
+
+    What is about a delivery (`220/wrap-up`) or a follow-up (`220/wrap-up/1`) is about its transition and handler, too.
+    """
+    level, name, exception = event.pop("level"), event.pop("event"), event.pop("exception", None)
+    del event["at"]  # journald knows
+    number, *handler = str(event.get("delivery") or event.get("follow_up") or "").split("/")[:2]
+    parts = {"event": name, "transition": number or None, "handler": "".join(handler) or None, "exception": exception}
+    texts = {key.upper(): _text(value) for key, value in {**parts, **event}.items() if value is not None}
+    words = [printable(name), *(f"{key}={_word(value)}" for key, value in event.items() if value is not None)]
+    lines = [" ".join(words), *(f"  {printable(line)}" for line in (exception or "").splitlines())]
+    priority = PRIORITIES.get(level, PRIORITIES["info"])
+    ours = {"MESSAGE": "\n".join(lines), "PRIORITY": str(priority), "SYSLOG_IDENTIFIER": OURS[0]}
+    return _compact({**texts, **ours})
+
+
+def _word(value: object) -> str:
+    """Return a value as it stands in a text, where the next one can't be taken for a part of it."""
+    is_plain = isinstance(value, str) and value.isprintable() and not set(' "=') & set(value)
+    return str(value) if is_plain else printable_json(_compact(value))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else _compact(value)
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))
 
 
 def _escape(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

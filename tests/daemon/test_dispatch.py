@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import pytest
 from pydantic import PrivateAttr
+from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 
 from fbsessiond import lane, limits
@@ -202,6 +203,23 @@ async def test_what_a_handler_gets(journal: SqliteJournal) -> None:
     assert transition.session == Session(id="S1", agent="agent1", state="Chatting", comment="kept", user_data={"A": 1})
     assert transition.notification["facebooksession"] == {"id": "S1", "state": "Chatting"}
     assert outcome(journal) == ("delivered", 1, None)
+
+
+@virtual
+async def test_what_a_handler_logs(journal: SqliteJournal) -> None:
+    """What a handler logs says which handler, delivery and session it is about; nothing else does."""
+    found: dict[str, object] = {}
+
+    async def look(_: Delivery) -> Outcome:
+        await asyncio.sleep(1)
+        found.update(get_contextvars())
+        return Done()
+
+    await append(journal, draft("S1", "Invited", "log"))
+    async with dispatching_to(journal, route(Recorder(look))):
+        await asyncio.sleep(10)
+    assert found == {"handler": "log", "delivery": "1/log", "session": "S1"}
+    assert get_contextvars() == {}
 
 
 @virtual

@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 
 from fbsessiond import environment
-from fbsessiond.environment import credentials_directory, notify_socket, state_directory
+from fbsessiond.environment import credentials_directory, journal_stream, notify_socket, state_directory
 
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment in which only the home directory is known."""
-    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET"):
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "JOURNAL_STREAM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/home/operator")
 
@@ -53,3 +53,12 @@ def test_notify_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     assert notify_socket() is None
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
     assert notify_socket() == "/run/systemd/notify"
+
+
+def test_journal_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systemd says which file its journal reads; elsewhere nobody does."""
+    assert journal_stream() is None
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1234")
+    assert journal_stream() == "8:1234"
+    monkeypatch.setenv("JOURNAL_STREAM", "")
+    assert journal_stream() is None

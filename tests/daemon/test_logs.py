@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Generator
 from datetime import datetime
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fbsessiond import logs
 from fbsessiond.logs import configure_logs, printable, printable_json
 from fbsessiond.testing import EPOCH
+from journald_socket import JournaldSocket, listening
 from terminals import shown_on_terminal
 
 HOSTILE = "a\nb\r\t\x1b[2J\x07\x7f\x9b1m\u2028\u202e\u2066\u200d\ud83d\U000e0001 é 漢字 🙂 [red]x[/red] \\"
@@ -187,6 +190,103 @@ def test_half_characters(lines: Callable[[], list[dict[str, Any]]]) -> None:
     """What can't be written in UTF-8, such as the name of a file, is logged all the same."""
     log.info("unreadable", path=os.fsdecode(b"caf\xe9.json"))
     assert lines()[0]["path"] == "caf\udce9.json"
+
+
+@pytest.fixture
+def socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[JournaldSocket, None, None]:
+    """Log as under systemd: standard error is what its journal reads."""
+    with listening(tmp_path / "socket") as socket, (tmp_path / "stream").open("w") as stream:
+        status = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setattr(logs, "ADDRESS", socket.address)
+        configure_logs(FixedClock())
+        yield socket
+    assert (tmp_path / "stream").read_text() == ""
+
+
+def entries(socket: JournaldSocket) -> list[dict[str, str]]:
+    """Return what the journal got; a field that comes twice is a mistake."""
+    found = socket.entries()
+    assert all(len(dict(entry)) == len(entry) for entry in found)
+    return [{name: value.decode() for name, value in entry} for entry in found]
+
+
+def test_fields_in_the_journal(socket: JournaldSocket) -> None:
+    """In systemd's journal an event has a field for each of its parts, beside the text that people read."""
+    log.info("session.transition", session="S1", before=None, after="LeftChat", seq=220, handlers=["log"])
+    (entry,) = entries(socket)
+    assert entry == {
+        "EVENT": "session.transition",
+        "SESSION": "S1",
+        "AFTER": "LeftChat",
+        "SEQ": "220",
+        "HANDLERS": '["log"]',
+        "MESSAGE": 'session.transition session=S1 after=LeftChat seq=220 handlers=["log"]',
+        "PRIORITY": "6",
+        "SYSLOG_IDENTIFIER": "fbsessiond",
+    }
+
+
+@pytest.mark.parametrize(
+    ("about", "handler"),
+    [
+        ({"delivery": "220/wrap-up"}, "wrap-up"),
+        ({"follow_up": "220/wrap-up/1"}, "wrap-up"),
+        ({"delivery": "220/wrap-up", "handler": "wrap-up"}, "wrap-up"),
+        ({}, None),
+    ],
+)
+def test_transition_in_the_journal(socket: JournaldSocket, about: dict[str, str], handler: str | None) -> None:
+    """What is about a delivery or a follow-up says which transition and which handler caused it."""
+    log.warning("delivery.failed", **about)
+    (entry,) = entries(socket)
+    assert entry.get("TRANSITION") == ("220" if about else None)
+    assert entry.get("HANDLER") == handler
+
+
+def test_priority_in_the_journal(socket: JournaldSocket) -> None:
+    """Levels are the journal's priorities; one that it doesn't know counts as information."""
+    logging.getLogger("fbsessiond").setLevel(logging.DEBUG)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("debug"))
+    for level in ("debug", "info", "warning", "error", "critical"):
+        getattr(structlog.get_logger("fbsessiond.test"), level)(level)
+    library.log(35, "between two levels")
+    assert [entry["PRIORITY"] for entry in entries(socket)] == ["7", "6", "4", "3", "2", "6"]
+
+
+def test_forged_field_in_the_journal(socket: JournaldSocket) -> None:
+    """Nothing in an event makes a field, ends a line, or passes for another part of the text."""
+    log.info("event", session="S1\nPRIORITY=0\nMESSAGE=all is well", text="x session=S2", message="y", _pid=1, é=2)
+    library.error(HOSTILE, extra={"priority": "0"})
+    first, second = entries(socket)
+    assert first["SESSION"] == "S1\nPRIORITY=0\nMESSAGE=all is well"
+    assert "_PID" not in first
+    assert (first["PRIORITY"], second["PRIORITY"]) == ("6", "3")
+    assert first["MESSAGE"] == (
+        r'event session="S1\nPRIORITY=0\nMESSAGE=all is well" text="x session=S2" message=y _pid=1 é=2'
+    )
+    assert second["MESSAGE"].isprintable()
+
+
+def test_exceptions_in_the_journal(socket: JournaldSocket) -> None:
+    """An exception's lines are a field of their own, and stand below the event, set apart from it."""
+    log_failures()
+    for entry in entries(socket):
+        first, *others = entry["MESSAGE"].split("\n")
+        assert first in {"failed", "failed, too"}
+        assert others == [f"  {line}" for line in entry["EXCEPTION"].split("\n")]
+        assert others[-1] == "  LookupError: 13"
+
+
+async def test_what_it_is_about(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """What is bound to a task stands in each line that is logged in it; what a line says itself goes first."""
+    with structlog.contextvars.bound_contextvars(handler="wrap-up", session="S1"):
+        log.info("first", session="S2")
+        library.warning("second")
+    first, second = lines()
+    assert (first["handler"], first["session"]) == ("wrap-up", "S2")
+    assert (second["handler"], second["session"]) == ("wrap-up", "S1")
 
 
 @given(st.text(st.characters()))

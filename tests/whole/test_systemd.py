@@ -63,12 +63,67 @@ class Blocking(Handler):
 """
 
 
+SLOW = """
+import asyncio
+from pathlib import Path
+from fbsessiond import Delivery, Done, Handler, Outcome
+
+class Slow(Handler):
+    seconds: float
+
+    async def handle(self, delivery: Delivery) -> Outcome:
+        with Path(f"/var/lib/fbsessiond/{delivery.handler}").open("a") as file:
+            print("begun", delivery.id, delivery.attempt, file=file)
+        await asyncio.sleep(self.seconds)
+        with Path(f"/var/lib/fbsessiond/{delivery.handler}").open("a") as file:
+            print("done", delivery.id, delivery.attempt, file=file)
+        return Done()
+"""
+
+SLOWLY = """
+[handlers.slow]
+seconds = 2
+[handlers.stuck]
+use = "slow"
+seconds = 3600
+"""
+"""One handler that can finish within the daemon's patience, and one that can't."""
+
+BUSY = """
+[gws]
+delay = ["20ms", "50ms"]
+[agents]
+answer = ["100ms", "300ms"]
+[customers]
+per_minute = 300
+queue = ["100ms", "200ms"]
+chat = ["1s", "2s"]
+writes_every = ["200ms", "400ms"]
+"""
+
+TALKING = """
+import structlog
+from fbsessiond import Delivery, Done, Handler, Outcome
+
+class Talking(Handler):
+    async def handle(self, delivery: Delivery) -> Outcome:
+        structlog.get_logger("talking").warning("said", text="x" * 1_000_000, forged="a\\nPRIORITY=0\\nb")
+        return Done()
+"""
+
 START = "systemd-run -q --unit=gws /opt/fbsessiond/bin/fbsessiond simulate --json; sleep 1\n"
+BUSY_START = START.replace("simulate", "simulate --scenario /etc/fbsessiond/busy.toml")
 SHOW = "systemctl show fbsessiond --property=ActiveState,StatusText,NRestarts,Result,ExecMainStatus\n"
 EXPORT = (
     "STATE_DIRECTORY=/var/lib/private/fbsessiond /opt/fbsessiond/bin/fbsessiond export --json"
     " --journal sqlite:/var/lib/private/fbsessiond/journal.db\n"
 )
+
+
+STATE = f"""{SYSTEM_PYTHON} -c '
+from urllib.request import urlopen
+print(urlopen("http://127.0.0.1:8090/simulator/state").read().decode())'
+"""
 
 
 def boot(folder: Path, script: str, *, unit: str = "", files: dict[str, str] | None = None) -> str:
@@ -204,6 +259,78 @@ def test_hung_loop(tmp_path: Path) -> None:
     assert said.splitlines()[0] == "1"
     assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
     assert {entry["origin"] for entry in entries} == {"live"}
+
+
+def test_stop_under_load(tmp_path: Path) -> None:
+    """A stop under load takes the time that it needs: what can end ends, the rest is handed back, nothing is lost."""
+    said = boot(
+        tmp_path,
+        f"""
+        {BUSY_START}
+        systemctl start fbsessiond
+        sleep 3
+        systemctl stop fbsessiond
+        {SHOW}
+        journalctl -o json EVENT=deliveries.handed_back | cat
+        {STATE}
+        {EXPORT.replace("--json", "--json --reveal")}
+        cd /var/lib/private/fbsessiond
+        sed 's/^/stopped /' slow stuck
+        sed -i 's/^seconds.*/seconds = 0/' /etc/fbsessiond/fbsessiond.toml
+        systemctl start fbsessiond
+        until grep -q done stuck; do sleep 0.1; done
+        sleep 0.5
+        sed 's/^/started /' stuck
+        """,
+        unit="[Service]\nTimeoutStopSec=2s\n",
+        files={"fbsessiond.toml": CONFIGURATION + SLOWLY, "handlers.d/slow.py": SLOW, "busy.toml": BUSY},
+    )
+    lines = said.splitlines()
+    assert {"ActiveState=inactive", "Result=success", "ExecMainStatus=0"} <= set(lines[:5])
+    handed_back, simulator, *entries = (json.loads(line) for line in lines if line.startswith("{"))
+    assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
+    journalled = iter([entry["notification"] for entry in entries])
+    assert len(simulator["acknowledged"]) > 100
+    assert all(sent["data"] in journalled for sent in simulator["acknowledged"]), "each, in their order"
+
+    begun, done = (
+        {tuple(line.split()[2:]) for line in lines if line.startswith(f"stopped {what} ")} for what in ("begun", "done")
+    )
+    interrupted = begun - done
+    assert {delivery.partition("/")[2] for delivery, _ in done} == {"slow"}
+    assert {delivery.partition("/")[2] for delivery, _ in interrupted} == {"stuck"}
+    assert (handed_back["HANDLER"], handed_back["COUNT"]) == ("stuck", str(len(interrupted)))
+    again = {tuple(line.split()[2:]) for line in lines if line.startswith("started done ")}
+    assert interrupted <= again, "at no attempt's cost"
+
+
+def test_journal(tmp_path: Path) -> None:
+    """In systemd's journal each event can be found by its fields, however long it is, and nothing in it forges one."""
+    said = boot(
+        tmp_path,
+        f"""
+        {BUSY_START}
+        systemctl start fbsessiond
+        until journalctl -q EVENT=said | grep -q said; do sleep 0.1; done
+        show="journalctl -u fbsessiond -o json --all"
+        session=$($show -n 1 EVENT=session.transition --output-fields=SESSION |
+            sed -E 's/.*"SESSION":"([^"]*)".*/\\1/')
+        $show -n 1 EVENT=session.transition SESSION=$session
+        $show -n 1 EVENT=said
+        """,
+        files={
+            "fbsessiond.toml": f"{CONFIGURATION}[handlers.talking]\n",
+            "handlers.d/talking.py": TALKING,
+            "busy.toml": BUSY,
+        },
+    )
+    transition, talking = (json.loads(line) for line in said.splitlines())
+    assert transition["TRANSITION"] == transition["SEQ"]
+    assert (transition["HANDLER"], transition["PRIORITY"], transition["AGENT"]) == ("log", "6", "agent1")
+    assert transition["MESSAGE"].startswith(f"session.transition session={transition['SESSION']} agent=agent1 ")
+    assert (transition["_SYSTEMD_UNIT"], transition["_TRANSPORT"]) == ("fbsessiond.service", "journal")
+    assert (talking["HANDLER"], talking["PRIORITY"]) == ("talking", "4")
+    assert (talking["TEXT"], talking["FORGED"]) == ("x" * 1_000_000, "a\nPRIORITY=0\nb")
 
 
 PROBE = """
