@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,11 +47,14 @@ password = { credential = "gws-password" }
 [handlers.log]
 [handlers.audit]
 path = "audit.jsonl"
+[snapshots]
+settling = "500ms"
 """
 
 BLOCKING = """
 import time
 from pathlib import Path
+from typing import Any
 from fbsessiond import Delivery, Done, Handler, Outcome
 
 class Blocking(Handler):
@@ -66,6 +70,7 @@ class Blocking(Handler):
 SLOW = """
 import asyncio
 from pathlib import Path
+from typing import Any
 from fbsessiond import Delivery, Done, Handler, Outcome
 
 class Slow(Handler):
@@ -115,7 +120,7 @@ START = "systemd-run -q --unit=gws /opt/fbsessiond/bin/fbsessiond simulate --jso
 BUSY_START = START.replace("simulate", "simulate --scenario /etc/fbsessiond/busy.toml")
 SHOW = "systemctl show fbsessiond --property=ActiveState,StatusText,NRestarts,Result,ExecMainStatus\n"
 EXPORT = (
-    "STATE_DIRECTORY=/var/lib/private/fbsessiond /opt/fbsessiond/bin/fbsessiond export --json"
+    "STATE_DIRECTORY=/var/lib/private/fbsessiond /opt/fbsessiond/bin/fbsessiond export --json --reveal"
     " --journal sqlite:/var/lib/private/fbsessiond/journal.db\n"
 )
 
@@ -154,12 +159,22 @@ def boot(folder: Path, script: str, *, unit: str = "", files: dict[str, str] | N
     return ended.stdout
 
 
+def journalled(said: str) -> list[dict[str, Any]]:
+    """Return the entries that a script printed after the simulator's state; nothing acknowledged is missing."""
+    simulator, *entries = (json.loads(line) for line in said.splitlines() if line.startswith(('{"sessions"', '{"seq"')))
+    assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
+    notifications = iter([entry["notification"] for entry in entries])
+    assert simulator["acknowledged"]
+    assert all(sent["data"] in notifications for sent in simulator["acknowledged"]), "each is there, in their order"
+    return entries
+
+
 def test_life(tmp_path: Path) -> None:
-    """A start waits until it is ready, as a user of its own with its credential; a stop is clean; a kill is mended."""
+    """A start waits until it is ready, as a user of its own with its credential; a kill loses nothing; a stop is 0."""
     said = boot(
         tmp_path,
         f"""
-        {START}
+        {BUSY_START}
         systemctl start fbsessiond
         {SHOW}
         systemctl kill --signal=KILL fbsessiond
@@ -170,9 +185,13 @@ def test_life(tmp_path: Path) -> None:
         ps -o user= -C fbsessiond
         systemctl stop fbsessiond
         {SHOW}
+        {STATE}
+        {EXPORT}
         """,
         unit="[Service]\nRestartSec=100ms\n",
+        files={"busy.toml": BUSY},
     )
+    assert {entry["origin"] for entry in journalled(said)} == {"live"}
     lines = said.splitlines()
     assert lines.count("ActiveState=active") == 2
     assert lines.count("StatusText=ready") == 2
@@ -187,13 +206,14 @@ def test_start_waits_for_the_platform(tmp_path: Path) -> None:
         tmp_path,
         f"""
         systemctl start --no-block fbsessiond
-        sleep 4
+        until systemctl show fbsessiond --property=StatusText | grep -q connection; do sleep 0.1; done
+        sleep 6
         {SHOW}
         {START}
         systemctl start fbsessiond
         {SHOW}
         """,
-        unit="[Service]\nTimeoutStartSec=2s\n",
+        unit="[Service]\nTimeoutStartSec=6s\n",
     )
     shown = [line for line in said.splitlines() if line.startswith(("Active", "Status", "NRestarts"))]
     assert shown == [
@@ -247,6 +267,7 @@ def test_hung_loop(tmp_path: Path) -> None:
         journalctl -u fbsessiond -o cat --no-pager | grep -c 'Watchdog timeout'
         sleep 2
         systemctl stop fbsessiond
+        {STATE}
         {EXPORT}
         """,
         unit="[Service]\nWatchdogSec=3s\nRestartSec=100ms\n",
@@ -255,10 +276,8 @@ def test_hung_loop(tmp_path: Path) -> None:
             "handlers.d/blocking.py": BLOCKING,
         },
     )
-    entries = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert said.splitlines()[0] == "1"
-    assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
-    assert {entry["origin"] for entry in entries} == {"live"}
+    assert {entry["origin"] for entry in journalled(said)} == {"live"}
 
 
 def test_stop_under_load(tmp_path: Path) -> None:
@@ -273,7 +292,7 @@ def test_stop_under_load(tmp_path: Path) -> None:
         {SHOW}
         journalctl -o json EVENT=deliveries.handed_back | cat
         {STATE}
-        {EXPORT.replace("--json", "--json --reveal")}
+        {EXPORT}
         cd /var/lib/private/fbsessiond
         sed 's/^/stopped /' slow stuck
         sed -i 's/^seconds.*/seconds = 0/' /etc/fbsessiond/fbsessiond.toml
@@ -287,12 +306,8 @@ def test_stop_under_load(tmp_path: Path) -> None:
     )
     lines = said.splitlines()
     assert {"ActiveState=inactive", "Result=success", "ExecMainStatus=0"} <= set(lines[:5])
-    handed_back, simulator, *entries = (json.loads(line) for line in lines if line.startswith("{"))
-    assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
-    journalled = iter([entry["notification"] for entry in entries])
-    assert len(simulator["acknowledged"]) > 100
-    assert all(sent["data"] in journalled for sent in simulator["acknowledged"]), "each, in their order"
-
+    assert len(journalled(said)) > 100
+    (handed_back,) = (json.loads(line) for line in lines if '"deliveries.handed_back"' in line)
     begun, done = (
         {tuple(line.split()[2:]) for line in lines if line.startswith(f"stopped {what} ")} for what in ("begun", "done")
     )
@@ -378,6 +393,16 @@ def test_exposure(name: str) -> None:
     """Systemd's own judgement of the unit is 1.2 at most, and it finds nothing wrong in it."""
     unit = str(ROOT / "systemd" / name)
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=12", "--no-pager", unit]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["fbsessiond.service", "fbsessiond@alice.service"])
+def test_verify(tmp_path: Path, name: str) -> None:
+    """Systemd understands each line of the unit."""
+    written = (ROOT / "systemd" / name.replace("alice", "")).read_text()
+    (tmp_path / name.replace("alice", "")).write_text(written.replace("/opt/fbsessiond/bin/fbsessiond", sys.executable))
+    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(tmp_path / name)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
 
