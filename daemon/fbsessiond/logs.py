@@ -1,11 +1,13 @@
 """The daemon's log: one event a line on standard error, JSON on a pipe, coloured text on a terminal.
 
 Where standard error ends in systemd's journal, an event goes there with fields of its own instead. Nothing that stands
-in an event can end its line or move a terminal's cursor: see `printable` and `printable_json`.
+in an event can end its line or move a terminal's cursor: see `printable` and `printable_json`. Of an exception its
+traceback is logged, and not its text, which can hold customer data: see `crashes`.
 """
 
 import json
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import structlog
 
 from fbsessiond.clock import Clock
+from fbsessiond.crashes import told
 from fbsessiond.environment import journal_stream
 from fbsessiond.journald import ADDRESS, JournaldStream, is_read_by_journald
 
@@ -23,6 +26,12 @@ OURS = ("fbsessiond", "fbsessiond_handlers")
 
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """The levels in the journal's words. [syslog(3)]"""
+
+LONGEST_TEXT = 16_384
+"""Of a longer text in an event so many characters are logged, and how many there are."""
+
+_VALUES = re.compile(r"[\n(<].*", re.DOTALL)
+"""What follows asyncio's own words in its messages: how tasks and callbacks write themselves, with what they hold."""
 
 
 def configure_logs(clock: Clock, level: str = "info") -> None:
@@ -37,7 +46,9 @@ def configure_logs(clock: Clock, level: str = "info") -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
         add_time,
-        structlog.processors.format_exc_info,  # other tracebacks show local variables, and customer data in them
+        _without_values,
+        _tell_exception,
+        _shorten,
     ]
     stream: Any = sys.stderr
     renderers: list[Any] = [_to_json]
@@ -63,6 +74,40 @@ def configure_logs(clock: Clock, level: str = "info") -> None:
     root.setLevel(max(LIBRARIES, number))
     for name in OURS:
         logging.getLogger(name).setLevel(number)
+
+
+def _without_values(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep asyncio's own words alone: its messages show results, exceptions and arguments of whoever runs."""
+    record = event.get("_record")
+    if record is not None and record.name == "asyncio":
+        event["event"] = _VALUES.sub("", event["event"]).rstrip()
+    return event
+
+
+def _tell_exception(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Put an exception's traceback in the place of the exception."""
+    match event.pop("exc_info", None):
+        case BaseException() as error:
+            pass
+        case (_, error, _):
+            pass
+        case True:
+            error = sys.exc_info()[1]
+        case _:
+            error = None
+    if error is not None:
+        event["exception"] = told(error)
+    return event
+
+
+def _shorten(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Cut what is too long; of an exception its end is what tells most."""
+    for key, value in event.items():
+        if isinstance(value, str) and len(value) > LONGEST_TEXT:
+            left_out = f"… {len(value)} characters …"
+            is_trace = key == "exception"
+            event[key] = left_out + value[-LONGEST_TEXT:] if is_trace else value[:LONGEST_TEXT] + left_out
+    return event
 
 
 def printable(text: str) -> str:
@@ -120,6 +165,7 @@ def _escape(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMappi
     """Escape an event's texts; an exception's lines stay lines, and are set apart from those of other events."""
     for key, value in event.items():
         if isinstance(value, str):
-            lines = value.split("\n") if key == "exception" else [value]
-            event[key] = "\n".join(f"  {printable(line)}" for line in lines) if len(lines) > 1 else printable(value)
+            is_trace = key == "exception"
+            lines = (f"  {printable(line)}" for line in value.split("\n"))
+            event[key] = "\n".join(lines) if is_trace else printable(value)
     return event

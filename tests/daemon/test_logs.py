@@ -1,3 +1,5 @@
+import asyncio
+import gc
 import json
 import logging
 import os
@@ -14,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fbsessiond import logs
-from fbsessiond.logs import configure_logs, printable, printable_json
+from fbsessiond.errors import FbsessiondError
+from fbsessiond.logs import LONGEST_TEXT, configure_logs, printable, printable_json
 from fbsessiond.testing import EPOCH
 from journald_socket import JournaldSocket, listening
 from terminals import shown_on_terminal
@@ -160,11 +163,11 @@ def log_failures() -> None:
 
 
 def test_exceptions(lines: Callable[[], list[dict[str, Any]]]) -> None:
-    """An exception is part of its event, with its traceback, without the local variables on the way."""
+    """An exception is part of its event: its traceback, without its text and the local variables on the way."""
     log_failures()
     for line in lines():
         assert line["exception"].startswith("Traceback (most recent call last):\n")
-        assert line["exception"].endswith("LookupError: 13")
+        assert line["exception"].endswith("\nLookupError")
         assert "in fail" in line["exception"]
         assert "Vitaliy" not in line["exception"].replace('fail("Vitaliy")', "")
 
@@ -173,17 +176,62 @@ def test_exceptions_on_a_terminal() -> None:
     """On a terminal its lines follow the event, set apart from those of others, without local variables either."""
     shown = logged_on_terminal(log_failures).split("\n")
     assert len([line for line in shown if line and not line.startswith("  ")]) == 2
-    assert shown.count("  LookupError: 13") == 2
+    assert shown.count("  LookupError") == 2
     assert not any("Vitaliy" in line for line in shown if 'fail("Vitaliy")' not in line)
 
 
 def test_forged_exception() -> None:
-    """An error's text can't pass for an event of its own."""
-    error = ValueError("bad\n2026-01-01 [info] all is well\x1b[1A")
+    """An error's text can't pass for an event of its own: one that is shown is set in."""
+    error = FbsessiondError("bad\n2026-01-01 [info] all is well\x1b[1A")
     shown = logged_on_terminal(lambda: log.error("failed", exc_info=error))
     assert "  2026-01-01 [info] all is well" in shown
     assert "\n2026" not in shown
     assert "\x1b[1A" not in shown
+    assert "\n  ValueError\n" in logged_on_terminal(lambda: log.error("failed", exc_info=ValueError("bad")))
+
+
+def test_exception_info(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """Where there is no exception, none is told."""
+    log.error("one", exc_info=True)  # noqa: LOG014  that is what is tested
+    log.error("two", exc_info=False)
+    log.error("three", exc_info=(ValueError, ValueError("bad"), None))
+    assert [line.get("exception") for line in lines()] == [None, None, "ValueError"]
+
+
+def test_long_texts(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """What is too long is cut, and its length told; of a traceback the end stays."""
+    log.error("long", text="x" * (LONGEST_TEXT + 1), fine="x" * LONGEST_TEXT, exception=f"{'y' * LONGEST_TEXT}KeyError")
+    (line,) = lines()
+    assert line["text"] == f"{'x' * LONGEST_TEXT}… {LONGEST_TEXT + 1} characters …"
+    assert line["fine"] == "x" * LONGEST_TEXT
+    assert line["exception"].startswith(f"… {LONGEST_TEXT + 8} characters …yyy")
+    assert line["exception"].endswith("yKeyError")
+
+
+def test_asyncio(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """What asyncio tells of a task or a callback that failed names the failure, and shows no value."""
+
+    async def fail_alone() -> None:
+        task = asyncio.create_task(raising("Vitaliy"))
+        asyncio.get_running_loop().call_soon(failing, "Vitaliy")
+        await asyncio.wait([task])
+        del task
+        gc.collect()
+
+    async def raising(customer: str) -> None:
+        raise LookupError(customer)
+
+    def failing(customer: str) -> None:
+        raise LookupError(customer)
+
+    asyncio.run(fail_alone())
+    logged = lines()
+    assert [line["event"].partition(" test_")[0] for line in logged] == [
+        "Exception in callback",
+        "Task exception was never retrieved",
+    ]
+    assert all(line["exception"].endswith("\nLookupError") for line in logged)
+    assert "Vitaliy" not in json.dumps(logged)
 
 
 def test_half_characters(lines: Callable[[], list[dict[str, Any]]]) -> None:
@@ -276,7 +324,7 @@ def test_exceptions_in_the_journal(socket: JournaldSocket) -> None:
         first, *others = entry["MESSAGE"].split("\n")
         assert first in {"failed", "failed, too"}
         assert others == [f"  {line}" for line in entry["EXCEPTION"].split("\n")]
-        assert others[-1] == "  LookupError: 13"
+        assert others[-1] == "  LookupError"
 
 
 async def test_what_it_is_about(lines: Callable[[], list[dict[str, Any]]]) -> None:

@@ -1,20 +1,31 @@
 """The command line. What a person reads goes to standard output, what is logged to standard error."""
 
 import io
+import logging
 import sys
+
+import structlog
 
 from fbsessiond.cli.application import app
 from fbsessiond.cli.printing import flush
 from fbsessiond.clock import SystemClock
+from fbsessiond.crashes import log_crashes
 from fbsessiond.errors import FbsessiondError
 from fbsessiond.logs import configure_logs, printable
 
+log = structlog.get_logger(__name__)
+
 
 def main() -> None:
-    """Run the command line; an error that a person can do something about is told in its words, and sets the status."""
+    """Run the command line; an error that a person can do something about is told in its words, and sets the status.
+
+    Any other is a bug: it is logged without its text, which could hold customer data, and the status is 1.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as JSON is; and no letter in a name can stop a command
     configure_logs(SystemClock(), "error")  # what a command has to tell, it prints
+    log_crashes()
+    logging.captureWarnings(capture=True)
     try:
         try:
             app()
@@ -24,3 +35,6 @@ def main() -> None:
         for line in str(error).split("\n"):
             sys.stderr.write(f"fbsessiond: {printable(line)}\n")
         sys.exit(error.exit_status)
+    except Exception:
+        log.critical("crashed", exc_info=True, hint="this is a mistake in fbsessiond or in a handler: please report it")
+        sys.exit(1)

@@ -1,8 +1,11 @@
 """What the commands' tests share: how to run one in this process, and a journal made by replaying."""
 
+import logging
 import shutil
 import subprocess
 import sys
+import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,9 @@ def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
+    for module, name in ((sys, "unraisablehook"), (threading, "excepthook"), (warnings, "showwarning")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    monkeypatch.setattr(logging, "_warnings_showwarning", None)
 
 
 @pytest.fixture
