@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import structlog
 
+from fbsessiond import limits
 from fbsessiond.carrying import Carrying, Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
@@ -119,7 +120,8 @@ class FollowUpLane:
                 again_at = self._clock.now() + max(pause, POST_PAUSE)
                 return Progress(attempts=lease.progress.attempts, because="deferred", again_at=again_at)
             case Reject(reason=reason):
-                return Progress(FollowUpState.FAILED, attempts, because=reason)
+                because = f"rejected by the handler\n{reason}"[: limits.PROBLEM_CHARACTERS]
+                return Progress(FollowUpState.FAILED, attempts, because=because)
             case _:  # a handler without type checks returns anything
                 return self._again(attempts, f"post() returned {type(outcome).__name__}")
 
@@ -156,7 +158,7 @@ class FollowUpLane:
             operation=lease.operation.name,
             session=lease.operation.session,
             attempts=progress.attempts,
-            because=progress.because,
+            because=None if progress.because is None else progress.because.partition("\n")[0],
         )
 
 

@@ -4,13 +4,18 @@ A token such as `[content:5f2c9a10]` is the same for the same value within one j
 what belongs together, and says nothing about the value to anybody without the journal's key.
 """
 
+import base64
 import hmac
+import html
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from itertools import groupby
 from typing import Any, TypeAlias
+from urllib.parse import quote, quote_plus
+
+import msgspec
 
 Hide: TypeAlias = Callable[[str, Any], Any]
 """Told a field and a value of a customer's, returns what is to stand in its place."""
@@ -29,8 +34,13 @@ class FieldClass(StrEnum):
     """What kind of customer data a field holds."""
 
     IDENTITY = "identity"
+    """Who somebody is: names, traits, and ids that belong to one person."""
     CONTACT = "contact"
+    """Where somebody is, and can be reached."""
     CONTENT = "content"
+    """What was written in the session."""
+    FREE_TEXT = "free-text"
+    """What people write about a session, and errors' texts: anything can stand in it."""
     OPAQUE = "opaque"
     """Nobody knows: attached data can hold anything."""
 
@@ -66,11 +76,24 @@ _SHOWN = frozenset(
 _CONTAINERS = frozenset({"facebooksession", "facebooksessions", "participants", "messages", "from"})
 """Keys, in any case, whose values are looked into; anything else that isn't shown is hidden as a whole."""
 
-_CLASSES = (
-    (FieldClass.CONTACT, re.compile(r"mail|phone|address|city|street|location|home", re.IGNORECASE)),
-    (FieldClass.CONTENT, re.compile(r"text|comment|subject|xml|message|url", re.IGNORECASE)),
-    (FieldClass.IDENTITY, re.compile(r"name|actor|birth|sex|locale|contactid|employee", re.IGNORECASE)),
+_PLATFORM = (
+    r"^(ChatServer|R(Requested|Strategy|Target|Tenant|VQ)|CBR-|Classify_|Screen_|PegAG|desktop_"
+    r"|_facebook(Source(Id|ObjectType|XML)|ActorObjectType|CreatedTime|DriverVersion|InQueue|ItxType|PMAction|PMThreadN))"
 )
+"""Keys that the platform attaches for itself: their names suggest what they aren't."""
+
+_CLASSES = (
+    (FieldClass.OPAQUE, re.compile(_PLATFORM)),
+    (FieldClass.IDENTITY, re.compile(r"^from$|(actor|contact|customer|message|thread|user)_?id$", re.IGNORECASE)),
+    (FieldClass.CONTACT, re.compile(r"mail|phone|mobile|address|city|street|zip|location|home|inbox", re.IGNORECASE)),
+    (FieldClass.FREE_TEXT, re.compile(r"comment|note|remark|reason|error|description", re.IGNORECASE)),
+    (FieldClass.CONTENT, re.compile(r"text|subject|xml|message|url|html|body", re.IGNORECASE)),
+    (
+        FieldClass.IDENTITY,
+        re.compile(r"name|actor|birth|sex|gender|locale|language|timezone|empl|passport|card|account", re.IGNORECASE),
+    ),
+)
+"""What a key's name suggests; the first that fits counts."""
 
 
 def redact(document: Any, key: bytes) -> Any:
@@ -82,6 +105,20 @@ def redact(document: Any, key: bytes) -> Any:
     return _without("", document, lambda field, value: token(field, value, key))
 
 
+def redact_raw(raw: bytes, key: bytes) -> str:
+    """Return a message that doesn't validate as a text, redacted; where it isn't JSON, one token for all of it."""
+    try:
+        document = msgspec.json.decode(raw)
+        if not isinstance(document, dict) or "data" not in document:
+            shown = redact(document, key)
+        else:
+            envelope = redact({name: value for name, value in document.items() if name != "data"}, key)
+            shown = {**envelope, "data": redact(document["data"], key)}
+        return json.dumps(shown, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return token("", raw.decode(errors="backslashreplace"), key)
+
+
 def token(field: str, value: object, key: bytes) -> str:
     """Return what stands for a value of a field: its class, and a keyed digest."""
     digest = hmac.digest(key, str(value).encode(errors="surrogatepass"), "sha256").hex()[:TOKEN_DIGITS]
@@ -91,20 +128,27 @@ def token(field: str, value: object, key: bytes) -> str:
 def scrub(text: str, document: Any, key: bytes) -> str:
     """Return a text, such as an error's, with a token for each value that `redact` hides where it stands in the text.
 
-    A value is found as it is, as Python and as JSON write it, and in its longer parts.
+    A value is found as it is, in capitals or none, as Python, JSON, addresses, HTML and Base64 write it, and in its
+    longer parts.
     """
     fields: dict[str, str] = {}
     _without("", document, lambda field, value: fields.setdefault(str(value), field))
     tokens = {
-        spelled: token(field, value, key)
+        _folded(spelled): token(field, value, key)
         for value, field in fields.items()
-        if len(value) >= SHORTEST_SCRUBBED
-        for spelled in (value, repr(value)[1:-1], ascii(value)[1:-1], json.dumps(value)[1:-1])
+        if SHORTEST_SCRUBBED <= len(value) <= len(text)
+        for spelled in _spellings(value)
         if len(spelled) <= len(text)
     }
     longest_first = sorted(tokens, key=len, reverse=True)
-    pieces = re.split(f"({'|'.join(map(re.escape, longest_first))})", text) if tokens else [text]
-    return "".join(tokens.get(piece) or _without_parts(piece, fields, key) for piece in pieces)
+    pieces = re.split(f"({'|'.join(map(re.escape, longest_first))})", _folded(text)) if tokens else [_folded(text)]
+    shown: list[str] = []
+    at = 0
+    for number, piece in enumerate(pieces):
+        original = text[at : at + len(piece)]
+        at += len(piece)
+        shown.append(tokens[piece] if number % 2 else _without_parts(original, fields, key))
+    return "".join(shown)
 
 
 def class_of(field: str) -> FieldClass:
@@ -143,19 +187,38 @@ def _hidden(field: str, value: Any, hide: Hide) -> Any:
             return hide(field, value)
 
 
+def _spellings(value: str) -> Iterator[str]:
+    """Yield a value in each way in which it may stand in a text."""
+    for text in (value, value.upper(), value.lower()):
+        yield from (text, repr(text)[1:-1], ascii(text)[1:-1], json.dumps(text)[1:-1])
+        yield from (html.escape(text), quote(text, errors="replace"), quote_plus(text, errors="replace"))
+        for encoded in (base64.b64encode, base64.urlsafe_b64encode):
+            yield encoded(text.encode(errors="surrogatepass")).decode().rstrip("=")
+
+
+def _folded(text: str) -> str:
+    """Return a text in which capitals don't count, letter by letter: no place in it moves."""
+    folded = text.casefold()
+    if len(folded) == len(text):
+        return folded
+    return "".join(one if len(one := letter.casefold()) == 1 else letter for letter in text)
+
+
 def _without_parts(text: str, fields: Mapping[str, str], key: bytes) -> str:
     """Return a text with a token for each part of a value in it that is long enough to say something."""
     places = range(len(text) - SHORTEST_PART + 1)
-    in_text = {text[at : at + SHORTEST_PART] for at in places}
+    folded = _folded(text)
+    in_text = {folded[at : at + SHORTEST_PART] for at in places}
     found = {
         part: field
         for value, field in fields.items()
-        for at in range(len(value) - SHORTEST_PART + 1)
-        if (part := value[at : at + SHORTEST_PART]) in in_text
+        for spelled in {_folded(value), _folded(repr(value)[1:-1]), _folded(ascii(value)[1:-1])}
+        for at in range(len(spelled) - SHORTEST_PART + 1)
+        if (part := spelled[at : at + SHORTEST_PART]) in in_text
     }
     covers: list[str | None] = [None] * len(text)
     for at in places:
-        if (field := found.get(text[at : at + SHORTEST_PART])) is not None:
+        if (field := found.get(folded[at : at + SHORTEST_PART])) is not None:
             covers[at : at + SHORTEST_PART] = [field] * SHORTEST_PART
     shown: list[str] = []
     for field, letters in groupby(zip(covers, text, strict=True), key=lambda pair: pair[0]):

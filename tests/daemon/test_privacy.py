@@ -171,7 +171,7 @@ def test_tokens() -> None:
         ("EmailAddress", FieldClass.CONTACT),
         ("_facebookHomeTownLocation", FieldClass.CONTACT),
         ("text", FieldClass.CONTENT),
-        ("comment", FieldClass.CONTENT),
+        ("comment", FieldClass.FREE_TEXT),
         ("Subject", FieldClass.CONTENT),
         ("nickname", FieldClass.IDENTITY),
         ("_facebookBirthdayDate", FieldClass.IDENTITY),

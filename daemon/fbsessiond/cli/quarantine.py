@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
-from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
+from fbsessiond.cli.options import AsJson, Config, JournalUrl, Reveal, reading
 from fbsessiond.cli.printing import cell, new_table, print_json, print_line, print_table
 from fbsessiond.dates import iso
 from fbsessiond.journal.records import Quarantined
+from fbsessiond.privacy import redact_raw
 
 app = typer.Typer(
     help="Messages that don't validate, kept word for word.",
@@ -23,15 +24,16 @@ Place = Annotated[
 
 
 @app.command(name="list", epilog="Example: fbsessiond quarantine list --journal sqlite:journal.db")
-def list_(config: Config = None, journal: JournalUrl = None, as_json: AsJson = False) -> None:
+def list_(config: Config = None, journal: JournalUrl = None, as_json: AsJson = False, reveal: Reveal = False) -> None:
     """List what is in the quarantine.
 
-    With --json the messages themselves too, customer data included.
+    With --json the messages themselves too: with tokens for customer data, or word for word with --reveal.
     """
-    with reading(journal, config) as reader:
+    with reading(journal, config, reveal=reveal) as reader:
         if as_json:
+            key = None if reveal else reader.redaction_key()
             for quarantined in reader.quarantined():
-                print_json(to_record(quarantined))
+                print_json(to_record(quarantined, key))
             return
         table = new_table("SEQ", "RECEIVED", "AGENT", "CHANNEL", "ERROR")
         for one in reader.quarantined():
@@ -40,21 +42,26 @@ def list_(config: Config = None, journal: JournalUrl = None, as_json: AsJson = F
 
 
 @app.command(epilog="Example: fbsessiond quarantine show 3")
-def show(seq: Place, config: Config = None, journal: JournalUrl = None, as_json: AsJson = False) -> None:
-    """Show a message word for word, and what is wrong with it.
+def show(
+    seq: Place, config: Config = None, journal: JournalUrl = None, as_json: AsJson = False, reveal: Reveal = False
+) -> None:
+    """Show a message, and what is wrong with it.
 
-    Customer data in it is shown, too.
+    Tokens stand for customer data in it, and for all of it where it isn't JSON; with --reveal it is shown word for
+    word.
     """
-    with reading(journal, config) as reader:
+    with reading(journal, config, reveal=reveal) as reader:
         quarantined = next(reader.quarantined(seq=seq), None)
         if quarantined is None:
             raise _not_there(seq)
+        key = None if reveal else reader.redaction_key()
+        record = to_record(quarantined, key)
         if as_json:
-            print_json(to_record(quarantined))
+            print_json(record)
             return
         print_line(f"received {iso(quarantined.received_at)} by {quarantined.agent} on {quarantined.channel or '-'}")
         print_line(f"error    {quarantined.error}")
-        for line in _text(quarantined.raw).split("\n"):
+        for line in record["raw"].split("\n"):
             print_line(f"    {line}")
 
 
@@ -70,20 +77,17 @@ def retry(seq: Place, config: Config = None, journal: JournalUrl = None) -> None
     print_line(f"{seq} is read again within a second if the daemon runs, else when it starts.")
 
 
-def to_record(quarantined: Quarantined) -> dict[str, Any]:
-    """Return a message in the quarantine as a line of JSON shows it."""
+def to_record(quarantined: Quarantined, redaction_key: bytes | None) -> dict[str, Any]:
+    """Return a message in the quarantine as a line of JSON shows it; without a key, word for word."""
+    raw = quarantined.raw
     return {
         "seq": quarantined.seq,
         "received_at": iso(quarantined.received_at),
         "agent": quarantined.agent,
         "channel": quarantined.channel,
         "error": quarantined.error,
-        "raw": _text(quarantined.raw),
+        "raw": raw.decode(errors="backslashreplace") if redaction_key is None else redact_raw(raw, redaction_key),
     }
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode(errors="backslashreplace")
 
 
 def _not_there(seq: int) -> typer.BadParameter:

@@ -166,7 +166,7 @@ def _show_json(look: Reader, start: _Start, handlers: Sequence[str], unreadable:
         print_json({**entry_record(entry, key), "deliveries": [_outcome(record, look) for record in records]})
     for quarantined in _quarantined(look, start):
         troubles += 1
-        print_json(quarantine_record(quarantined))
+        print_json(quarantine_record(quarantined, key))
     for problem in unreadable:
         troubles += 1
         print_json({"path": _name(problem.path), "problem": problem.problem})

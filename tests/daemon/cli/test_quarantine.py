@@ -1,3 +1,5 @@
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -7,14 +9,15 @@ from fbsessiond.cli.quarantine import to_record
 from fbsessiond.journal.engines import open_reader
 from fbsessiond.journal.records import Quarantined
 from fbsessiond.message import Origin
+from fbsessiond.privacy import token
 from fbsessiond.testing import EPOCH
 
 FIELDS = ["seq", "received_at", "agent", "channel", "error", "raw"]
 
 
 def test_json(fbsessiond: Command, journal: str) -> None:
-    """Each message is a line with the fields of the contract, the message itself word for word."""
-    ran = fbsessiond("quarantine", "list", "--json", "--journal", journal)
+    """Each message is a line with the fields of the contract; with --reveal the message itself word for word."""
+    ran = fbsessiond("quarantine", "list", "--json", "--reveal", "--journal", journal)
     assert ran.status == 0
     assert [list(record) for record in ran.records] == [FIELDS] * 2
     first, second = ran.records
@@ -27,6 +30,20 @@ def test_json(fbsessiond: Command, journal: str) -> None:
     assert (second["channel"], second["raw"]) == (None, f"no JSON {CANARY}")
     assert second["error"].startswith("the message isn't JSON")
     assert first["received_at"].endswith("Z")
+
+
+def test_redacted(fbsessiond: Command, journal: str) -> None:
+    """Unless it is asked for, tokens stand for customer data; and one for all of a message that isn't JSON."""
+    ran = fbsessiond("quarantine", "list", "--json", "--journal", journal)
+    assert [list(record) for record in ran.records] == [FIELDS] * 2
+    first, second = ran.records
+    comment = json.loads(first["raw"])["data"]["facebooksession"]["comment"]
+    assert json.loads(first["raw"])["channel"] == "/v2/me/facebooksession"
+    assert re.fullmatch(r"\[free-text:[0-9a-f]{8}\]", comment)
+    assert re.fullmatch(r"\[opaque:[0-9a-f]{8}\]", second["raw"])
+    assert CANARY not in ran.out
+    (exported, *_) = (one for one in fbsessiond("export", "--json", "--journal", journal).records if one["seq"] == 2)
+    assert exported["notification"]["facebooksession"]["comment"] == comment
 
 
 def test_list(fbsessiond: Command, journal: str) -> None:
@@ -47,22 +64,26 @@ def test_none(fbsessiond: Command) -> None:
 
 
 def test_show(fbsessiond: Command, journal: str) -> None:
-    """One message is shown word for word, with when and whose it is, and what is wrong with it."""
+    """One message is shown, with when and whose it is, and what is wrong with it; word for word if that is asked."""
+    (_, hidden) = fbsessiond("quarantine", "list", "--json", "--journal", journal).records
     ran = fbsessiond("quarantine", "show", "2", "--journal", journal)
+    assert ran.lines[2:] == [f"    {hidden['raw']}"]
+    assert fbsessiond("quarantine", "show", "2", "--json", "--journal", journal).records == [hidden]
+    ran = fbsessiond("quarantine", "show", "2", "--reveal", "--journal", journal)
     assert ran.status == 0
     assert ran.lines[0].startswith("received 20")
     assert ran.lines[0].endswith("Z by replay on -")
     assert ran.lines[1].startswith("error    the message isn't JSON")
     assert ran.lines[2:] == [f"    no JSON {CANARY}"]
-    (_, listed) = fbsessiond("quarantine", "list", "--json", "--journal", journal).records
-    assert fbsessiond("quarantine", "show", "2", "--json", "--journal", journal).records == [listed]
+    (_, listed) = fbsessiond("quarantine", "list", "--json", "--reveal", "--journal", journal).records
+    assert fbsessiond("quarantine", "show", "2", "--json", "--reveal", "--journal", journal).records == [listed]
 
 
 def test_show_lines(fbsessiond: Command, tmp_path: Path) -> None:
     """A message of several lines is shown so, each line set in: none can pass for one of ours."""
     (tmp_path / "one.json").write_bytes(b'{"data":\n{"facebooksession":\n\t{"comment": "error    forged"}}}')
     fbsessiond("replay", "one.json", "--journal", "sqlite:j.db")
-    ran = fbsessiond("quarantine", "show", "1", "--journal", "sqlite:j.db")
+    ran = fbsessiond("quarantine", "show", "1", "--reveal", "--journal", "sqlite:j.db")
     assert ran.lines[2:] == [
         '    {"data":',
         '    {"facebooksession":',
@@ -109,7 +130,13 @@ def test_hostile(fbsessiond: Command, tmp_path: Path) -> None:
     ran = fbsessiond("replay", path, "--journal", "sqlite:j.db")
     assert ran.status == 1
     assert all(line.isprintable() for line in (*ran.lines, *ran.err.splitlines()))
-    for arguments in (["list"], ["list", "--json"], ["show", "1"], ["show", "2"], ["show", "2", "--json"]):
+    for arguments in (
+        ["list"],
+        ["list", "--json"],
+        ["show", "1"],
+        ["show", "1", "--reveal"],
+        ["show", "2", "--json", "--reveal"],
+    ):
         ran = fbsessiond("quarantine", *arguments, "--journal", "sqlite:j.db")
         assert all(line.isprintable() for line in ran.lines)
     assert ran.records[0]["raw"] == '{"data": "\x9b2J\u202e\x1b[31m'
@@ -118,4 +145,5 @@ def test_hostile(fbsessiond: Command, tmp_path: Path) -> None:
 def test_not_utf8() -> None:
     """Bytes that are no text are shown as Python writes them."""
     quarantined = Quarantined(1, EPOCH, Origin.LIVE, "agent1", None, "isn't UTF-8", b'"caf\xe9"')
-    assert to_record(quarantined)["raw"] == r'"caf\xe9"'
+    assert to_record(quarantined, None)["raw"] == r'"caf\xe9"'
+    assert to_record(quarantined, b"key")["raw"] == token("", r'"caf\xe9"', b"key")

@@ -111,10 +111,11 @@ def test_bad_line(fbsessiond: Command, tmp_path: Path) -> None:
     assert ran.lines[:-1] == TABLE
     assert ran.lines[-1].startswith("quarantined: no channel: the message isn't JSON: ")
     assert CANARY not in ran.out + ran.err
-    (quarantined,) = fbsessiond("quarantine", "list", "--json", "--journal", "sqlite:j.db").records
+    (quarantined,) = fbsessiond("quarantine", "list", "--json", "--reveal", "--journal", "sqlite:j.db").records
     assert quarantined["raw"] == f'{{"broken": "{CANARY}'
     ran = fbsessiond("replay", path, "--json")
-    assert (ran.status, ran.records[-1]["raw"]) == (1, quarantined["raw"])
+    assert (ran.status, ran.records[-1]["error"]) == (1, quarantined["error"])
+    assert ran.records[-1]["raw"].startswith("[opaque:")
 
 
 def test_documentation_as_printed(fbsessiond: Command) -> None:
@@ -200,9 +201,9 @@ def test_failing_handler(fbsessiond: Command, configuration: Path, tmp_path: Pat
     assert [line.split()[-2] for line in ran.lines[1:4]] == ["dead", "dead", "delivered"]
     first, second = ran.lines[-2:]
     assert re.fullmatch(
-        r"failed: 1/fragile: LookupError at fragile.py:8: nobody is called: None, '\[content:[0-9a-f]{8}\]'", first
+        r"failed: 1/fragile: LookupError at fragile.py:8: nobody is called: None, '\[free-text:[0-9a-f]{8}\]'", first
     )
-    assert second.startswith("failed: 2/fragile: rejected by the handler: don't know [content:")
+    assert second.startswith("failed: 2/fragile: rejected by the handler: don't know [free-text:")
     assert CANARY not in ran.out + ran.err
     ran = fbsessiond("replay", path, "--config", configuration, "--json")
     assert ran.status == 1
