@@ -13,6 +13,7 @@ from fbsessiond.message import Origin
 from fbsessiond.notification import Participant
 from fbsessiond.operations import Operation
 from fbsessiond.paths import HomePath
+from fbsessiond.reveal import Reveal
 from fbsessiond.secret import Secret
 from fbsessiond.session import Session
 from fbsessiond.transition import Transition
@@ -33,6 +34,7 @@ __all__ = [
     "Outcome",
     "Participant",
     "Reject",
+    "Reveal",
     "Secret",
     "Session",
     "StatePath",

@@ -1,6 +1,7 @@
 """The one place where the process's environment comes in."""
 
 import os
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +25,30 @@ def credentials_directory() -> Path | None:
     """Return the folder of systemd's `LoadCredential=` ($CREDENTIALS_DIRECTORY), where there is one."""
     given = variables.get("CREDENTIALS_DIRECTORY")
     return Path(given) if given else None
+
+
+def user(login: Path = Path("/proc/self/loginuid")) -> str:
+    """Return who runs this process: `alice (uid 1000)`, or `root (uid 0), logged in as alice (uid 1000)`.
+
+    As whom somebody logged in the kernel knows, through sudo and su [proc_pid_loginuid(5)]; a container's has nobody.
+    """
+    uid = os.getuid()
+    try:
+        logged_in = int(login.read_text())
+    except (OSError, ValueError):
+        logged_in = _NOBODY
+    return _name(uid) if logged_in in {uid, _NOBODY} else f"{_name(uid)}, logged in as {_name(logged_in)}"
+
+
+_NOBODY = 2**32 - 1
+"""What the kernel says where nobody logged in."""
+
+
+def _name(uid: int) -> str:
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
 
 
 def notify_socket() -> str | None:

@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from fbsessiond.finding import Finding
 from fbsessiond.follow_up import FollowUp, Webhook
+from fbsessiond.reveal import Reveal
 from fbsessiond.transition import Transition
 
 
@@ -109,6 +110,12 @@ class Handler(BaseModel, ABC):
         A handler that posts messages overrides it; any other refuses.
         """
         return Reject(f"{webhook.to} posts no webhooks: it is a {type(self).__name__}")
+
+    async def revealed(self, reveal: Reveal) -> None:
+        """Take note that somebody had customer data of the journal shown. It may come twice, with the same key.
+
+        A handler that keeps a record for auditors overrides it. An exception has it come again later.
+        """
 
     def verify(self) -> Iterator[Finding]:
         """Check what the handler keeps, and yield what is wrong with it: `fbsessiond NAME verify`, where it has any."""

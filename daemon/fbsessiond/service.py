@@ -25,6 +25,7 @@ from fbsessiond.message import Source
 from fbsessiond.readiness import Check
 from fbsessiond.reconciling import SnapshotSettings
 from fbsessiond.reserve import Reserve
+from fbsessiond.revealing import pass_on_reveals
 from fbsessiond.route import Route
 from fbsessiond.service_manager import ServiceManager
 from fbsessiond.watch import LoopWatch
@@ -162,6 +163,7 @@ async def _run_with(
             pipeline.dispatch.run(),
             agent.reconciler.run(),
             keep_house(journal, intake, settings.journal, clock),
+            pass_on_reveals(journal, routes),
             manager.keep_informed(checks, lambda: reserve.is_used or agent.source.is_moving),
         )
 

@@ -1,4 +1,6 @@
-"""The handler `audit`: an append-only record of every transition that can be checked for changes.
+"""The handler `audit`: an append-only record that can be checked for changes.
+
+It has every transition, and every time that somebody had customer data shown.
 
 It holds the notifications as they came, customer data included: its files are for the eyes of few (mode 0600).
 """
@@ -8,13 +10,14 @@ import fcntl
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
 import structlog
 from pydantic import ByteSize, Field, PrivateAttr
 
-from fbsessiond import Delivery, DiskError, Done, Finding, Handler, Outcome, StatePath
+from fbsessiond import Delivery, DiskError, Done, Finding, Handler, Outcome, Reveal, StatePath
 from fbsessiond_handlers.audit_chain import FIRST, Link, files_of, forge, number_of, walk
 
 _log = structlog.get_logger(__name__)
@@ -47,7 +50,7 @@ class Audit(Handler):
         transition = delivery.transition
         record = {
             "seq": transition.seq,
-            "at": transition.at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "at": _iso(transition.at),
             "session": transition.session.id,
             "before": transition.before,
             "after": transition.after,
@@ -56,9 +59,22 @@ class Audit(Handler):
             "notification": transition.notification,
             "key": delivery.key,
         }
-        assert self._trail is not None, "running() is entered before any delivery"  # noqa: S101
-        await self._trail.append(delivery.key, record)
+        await self._append(delivery.key, record)
         return Done()
+
+    async def revealed(self, reveal: Reveal) -> None:
+        """Append one line about a person who had customer data shown; what a transition's line has is null in it."""
+        record = {
+            **dict.fromkeys(("seq", "at", "session", "before", "after", "origin", "agent", "notification")),
+            "at": _iso(reveal.at),
+            "key": reveal.key,
+            "revealed": {"by": reveal.by, "command": reveal.command},
+        }
+        await self._append(reveal.key, record)
+
+    async def _append(self, key: str, record: Mapping[str, object]) -> None:
+        assert self._trail is not None, "running() is entered before anything is to be appended"  # noqa: S101
+        await self._trail.append(key, record)
 
     def verify(self) -> Iterator[Finding]:
         """Check the whole chain, over all files. A whole file that is missing at the start was archived: no finding."""
@@ -72,6 +88,10 @@ class Audit(Handler):
                 else:
                     yield Finding(f"{found.path}: line {found.line}", found.what)
                     previous = None
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class Trail:

@@ -1,9 +1,11 @@
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
 from fbsessiond import environment
-from fbsessiond.environment import credentials_directory, journal_stream, notify_socket, state_directory
+from fbsessiond.environment import credentials_directory, journal_stream, notify_socket, state_directory, user
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +64,21 @@ def test_journal_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     assert journal_stream() == "8:1234"
     monkeypatch.setenv("JOURNAL_STREAM", "")
     assert journal_stream() is None
+
+
+def test_user(tmp_path: Path) -> None:
+    """Who runs a process is said by name and number; and as whom that person logged in, where that is somebody else."""
+    login = tmp_path / "loginuid"
+    uid = os.getuid()
+    name = pwd.getpwuid(uid).pw_name
+    assert user(login) == f"{name} (uid {uid})"
+    for same in (str(uid), "4294967295", "", "nobody knows"):
+        login.write_text(same)
+        assert user(login) == f"{name} (uid {uid})"
+    login.write_text("987654321")
+    assert user(login) == f"{name} (uid {uid}), logged in as uid 987654321"
+
+
+def test_user_by_default() -> None:
+    """As whom somebody logged in, the kernel says."""
+    assert f"(uid {os.getuid()})" in user()

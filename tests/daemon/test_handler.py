@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from fbsessiond.follow_up import Webhook
 from fbsessiond.handler import STATE_DIRECTORY, Defer, Delivery, Done, Handler, Outcome, Reject, StatePath
 from fbsessiond.operations import Operation
-from fbsessiond.testing import make_delivery, make_transition
+from fbsessiond.reveal import Reveal
+from fbsessiond.testing import EPOCH, make_delivery, make_transition
 
 
 class Greet(Handler):
@@ -106,6 +107,11 @@ def test_follow_ups() -> None:
     assert Done().follow_ups == ()
     assert Done(disposition, completion).follow_ups == (disposition, completion)
     assert Done(disposition, completion) != Done(completion, disposition)
+
+
+async def test_revealed() -> None:
+    """A handler that keeps no record has no use for who had customer data shown."""
+    await Greet().revealed(Reveal("journal/reveals/1", EPOCH, "alice", "export --reveal"))
 
 
 def test_verify() -> None:

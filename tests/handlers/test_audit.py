@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from pydantic import ByteSize, ValidationError
 from structlog.testing import capture_logs
 
-from fbsessiond import Delivery, DiskError, Done, Finding
+from fbsessiond import Delivery, DiskError, Done, Finding, Reveal
 from fbsessiond.handler import STATE_DIRECTORY
-from fbsessiond.testing import make_delivery, make_transition
+from fbsessiond.testing import EPOCH, make_delivery, make_transition
 from fbsessiond_handlers import audit as auditing
 from fbsessiond_handlers.audit import Audit
 from fbsessiond_handlers.audit_chain import FIRST, files_of
@@ -104,6 +104,23 @@ def broken(name: str, *, error: int = errno.EIO, target: Any = os) -> Generator[
 
 
 # What a line says.
+
+
+async def test_reveal(path: Path) -> None:
+    """Who had customer data shown is a line of the same chain, once; what a transition has is null in it."""
+    reveal = Reveal("j/reveals/1", EPOCH, "alice (uid 1000)", "export --reveal --session S1")
+    async with auditing_to(path) as handler:
+        await handler.handle(delivery(1))
+        await handler.revealed(reveal)
+        await handler.revealed(reveal)
+        await handler.handle(delivery(2))
+    first, line, last = lines(path)
+    assert list(line) == [*list(first)[:-3], "revealed", *list(first)[-3:]]
+    assert line["revealed"] == {"by": "alice (uid 1000)", "command": "export --reveal --session S1"}
+    assert (line["at"], line["key"], line["line"]) == ("2026-01-01T00:00:00.000000Z", "j/reveals/1", 2)
+    assert {line[key] for key in first if key not in {"at", "key", "line", "previous", "hash"}} == {None}
+    assert (line["previous"], last["previous"]) == (first["hash"], line["hash"])
+    assert findings(path) == []
 
 
 async def test_line(path: Path) -> None:

@@ -34,7 +34,7 @@ Id = Annotated[str, typer.Argument(metavar="DELIVERY", help="As `dead list` show
 @app.command(name="list", epilog="Example: fbsessiond dead list --journal sqlite:journal.db")
 def list_(config: Config = None, journal: JournalUrl = None, as_json: AsJson = False, reveal: Reveal = False) -> None:
     """List the dead letters with their reasons."""
-    with reading(journal, config) as reader:
+    with reading(journal, config, reveal=reveal) as reader:
         records = (to_record(dead, reader, reveal=reveal) for dead in _all(reader))
         if as_json:
             for record in records:
@@ -51,7 +51,7 @@ def show(
     delivery: Id, config: Config = None, journal: JournalUrl = None, as_json: AsJson = False, reveal: Reveal = False
 ) -> None:
     """Show one dead letter."""
-    with reading(journal, config) as reader:
+    with reading(journal, config, reveal=reveal) as reader:
         dead = _find(reader, delivery)
         if dead is None:
             raise _not_there(delivery)

@@ -32,7 +32,7 @@ def export(
 
     Tokens stand for it. With --json the entries can be replayed.
     """
-    with reading(journal, config) as reader:
+    with reading(journal, config, reveal=reveal) as reader:
         key = None if reveal else reader.redaction_key()
         for entry in reader.entries(session=session, agent=agent):
             if as_json:

@@ -5,7 +5,7 @@ import dataclasses
 import typer
 
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
-from fbsessiond.cli.printing import print_json, print_line, progress
+from fbsessiond.cli.printing import cell, new_table, print_json, print_line, print_table, progress
 from fbsessiond.dates import iso
 
 app = typer.Typer(
@@ -34,6 +34,25 @@ def verify(config: Config = None, journal: JournalUrl = None, as_json: AsJson = 
         raise typer.Exit(1)
     if not as_json:
         print_line(f"{entries} entries: every one is whole, and follows from the one before.")
+
+
+@app.command(epilog="Example: fbsessiond journal reveals --json")
+def reveals(config: Config = None, journal: JournalUrl = None, as_json: AsJson = False) -> None:
+    """List who had customer data shown.
+
+    That is each command with --reveal, written down before it showed any.
+    """
+    table = new_table("AT", "BY", "COMMAND")
+    with reading(journal, config) as reader:
+        for reveal in reader.reveals():
+            if as_json:
+                print_json({"at": iso(reveal.at), "by": reveal.by, "command": reveal.command, "key": reveal.key})
+            else:
+                table.add_row(*map(cell, (iso(reveal.at), reveal.by, reveal.command)))
+    if table.rows:
+        print_table(table)
+    elif not as_json:
+        print_line("No customer data was ever revealed.")
 
 
 @app.command(epilog="Example: fbsessiond journal stats --json")

@@ -24,6 +24,7 @@ from fbsessiond.journal.records import (
 from fbsessiond.message import Batch
 from fbsessiond.notification import Document
 from fbsessiond.reserve import DiskSpace
+from fbsessiond.reveal import Reveal
 
 FOLLOW_UPS = "/follow-ups"
 """What `Journal.wakes` calls the follow-ups; no handler can have this name."""
@@ -164,6 +165,14 @@ class Journal(ABC):
         """Write what trying a quarantined message again gave: entries, and it leaves; or an error, and it stays."""
 
     @abstractmethod
+    async def take_reveals(self) -> Sequence[Reveal]:
+        """Return the reveals that the handlers weren't told yet, the oldest first."""
+
+    @abstractmethod
+    async def pass_on_reveal(self, reveal: Reveal) -> None:
+        """Write that the handlers were told of a reveal."""
+
+    @abstractmethod
     def reader(self) -> "Reader":
         """Return a look at this journal from within this process; it ends with the journal."""
 
@@ -245,6 +254,17 @@ class Reader(ABC):
     @abstractmethod
     def retry_quarantined(self, seq: int) -> bool:
         """Ask that a quarantined message be read again; False where it isn't in the quarantine any more."""
+
+    @abstractmethod
+    def note_reveal(self, at: datetime, by: str, command: str) -> None:
+        """Write down that customer data is about to be shown, when, to whom, and by which command.
+
+        On return it is on disk. Raises `JournalError` where it isn't: then nothing may be shown.
+        """
+
+    @abstractmethod
+    def reveals(self) -> Iterator[Reveal]:
+        """Yield all reveals that there ever were, in their order."""
 
     @abstractmethod
     def close(self) -> None:

@@ -3,6 +3,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from cli_parts import Command
+from fbsessiond.environment import user
 from fbsessiond.journal.records import Statistics
 
 FIELDS = [field.name for field in fields(Statistics)]
@@ -72,3 +73,22 @@ def test_stats_of_an_empty_journal(fbsessiond: Command) -> None:
     assert {counted[name] for name in ("first_seq", "last_received_at", "kinds", "deliveries")} == {"-"}
     ran = fbsessiond("journal", "verify", "--journal", "sqlite:j.db")
     assert (ran.status, ran.lines) == (0, ["0 entries: every one is whole, and follows from the one before."])
+
+
+def test_reveals(fbsessiond: Command, journal: str) -> None:
+    """Who had customer data shown, and how, is listed with when; nothing of the data itself."""
+    ran = fbsessiond("journal", "reveals", "--journal", journal)
+    assert (ran.status, ran.lines) == (0, ["No customer data was ever revealed."])
+    assert fbsessiond("journal", "reveals", "--json", "--journal", journal).lines == []
+    fbsessiond("export", "--reveal", "--journal", journal)
+    fbsessiond("dead", "show", "2/fragile", "--reveal", "--journal", journal)
+    ran = fbsessiond("journal", "reveals", "--json", "--journal", journal)
+    assert [list(record) for record in ran.records] == [["at", "by", "command", "key"]] * 2
+    assert [record["command"] for record in ran.records] == [
+        f"export --reveal --journal {journal}",
+        f"dead show 2/fragile --reveal --journal {journal}",
+    ]
+    assert {record["by"] for record in ran.records} == {user()}
+    shown = fbsessiond("journal", "reveals", "--journal", journal)
+    assert shown.lines[0].split() == ["AT", "BY", "COMMAND"]
+    assert shown.lines[1].endswith(f"export --reveal --journal {journal}")

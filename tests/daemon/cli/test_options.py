@@ -1,9 +1,14 @@
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from cli_parts import Command
+from cli_parts import CANARY, Command
+from fbsessiond.clock import SystemClock
+from fbsessiond.environment import user
+from fbsessiond.journal.engines import open_reader
 
 READING = [
     ["export"],
@@ -44,6 +49,49 @@ def test_wrong_configuration(fbsessiond: Command, tmp_path: Path, command: list[
     assert (ran.status, ran.out) == (os.EX_CONFIG, "")
     assert ran.err.startswith("fbsessiond: c.toml: line 1: xyzzy: there is no such key")
     assert fbsessiond(*command, "--config", "c.toml", "--journal", "sqlite:nowhere.db").status == os.EX_IOERR
+
+
+REVEALING = [
+    ["export", "--json", "--reveal"],
+    ["dead", "list", "--reveal"],
+    ["dead", "show", "2/fragile", "--reveal"],
+    ["quarantine", "list", "--json", "--reveal"],
+    ["quarantine", "show", "1", "--reveal"],
+]
+
+
+@pytest.mark.parametrize("command", REVEALING, ids=" ".join)
+def test_reveal(fbsessiond: Command, journal: str, command: list[str]) -> None:
+    """Each command that reveals customer data is written down first: when, to whom, and the command itself."""
+    began = SystemClock().now()
+    ran = fbsessiond(*command, "--journal", journal)
+    assert ran.status == 0
+    assert CANARY in ran.out
+    with closing(open_reader(journal, Path())) as reader:
+        (reveal,) = reader.reveals()
+    assert (reveal.by, reveal.command) == (user(), " ".join([*command, "--journal", journal]))
+    assert began <= reveal.at <= SystemClock().now()
+
+
+@pytest.mark.parametrize("command", REVEALING, ids=" ".join)
+def test_no_reveal(fbsessiond: Command, journal: str, command: list[str]) -> None:
+    """Where nothing is to be revealed, nothing is written down."""
+    ran = fbsessiond(*command[:-1], "--journal", journal)
+    assert CANARY not in ran.out
+    with closing(open_reader(journal, Path())) as reader:
+        assert list(reader.reveals()) == []
+
+
+@pytest.mark.parametrize("command", REVEALING, ids=" ".join)
+def test_reveal_that_cannot_be_written_down(fbsessiond: Command, journal: str, command: list[str]) -> None:
+    """Where it can't be written down who saw it, nothing is revealed, and that is said."""
+    with closing(sqlite3.connect(Path(journal.removeprefix("sqlite:")))) as connection:
+        connection.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON reveals BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+        )
+    ran = fbsessiond(*command, "--journal", journal)
+    assert (ran.status, ran.out) == (os.EX_IOERR, "")
+    assert "the disk is full; nothing is revealed unless it is written down who saw it" in ran.err
 
 
 def test_something_else(fbsessiond: Command, tmp_path: Path) -> None:

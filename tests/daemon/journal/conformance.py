@@ -13,11 +13,14 @@ from daemon.journal.suite.gaps import Gaps, ReopenedGaps
 from daemon.journal.suite.quarantining import Quarantining
 from daemon.journal.suite.reading import Reading
 from daemon.journal.suite.reopening import Reopening
+from daemon.journal.suite.revealing import ReopenedRevealing, Revealing
 
 
-class JournalConformance(Appending, Delivering, DeadLetters, Quarantining, Forgetting, Reading, FollowUps, Gaps):
+class JournalConformance(
+    Appending, Delivering, DeadLetters, Quarantining, Forgetting, Reading, FollowUps, Gaps, Revealing
+):
     """What every journal does."""
 
 
-class DurableConformance(JournalConformance, Reopening, ReopenedFollowUps, ReopenedGaps):
+class DurableConformance(JournalConformance, Reopening, ReopenedFollowUps, ReopenedGaps, ReopenedRevealing):
     """What every journal does that outlives its process."""

@@ -19,7 +19,7 @@ from fbsessiond.follow_up import Progress
 from fbsessiond.gap import Watched
 from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Reader, gaps_of
 from fbsessiond.journal.records import DeliveryState, Draft, FollowUpLease, Lease, Misfit, Quarantined, Settlement
-from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine
+from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine, reveals
 from fbsessiond.journal.sqlite.file import MEMORY, Lock, Log, fact, open_to_write, space_at
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from fbsessiond.journal.sqlite.retention import forget, give_back
@@ -27,6 +27,7 @@ from fbsessiond.journal.sqlite.rows import from_microseconds, to_microseconds
 from fbsessiond.message import Batch
 from fbsessiond.notification import Document
 from fbsessiond.reserve import DiskSpace
+from fbsessiond.reveal import Reveal
 
 T = TypeVar("T")
 
@@ -182,6 +183,14 @@ class SqliteJournal(Journal):
             quarantine.release(self.connection, quarantined.seq)
 
         await self._submit(work)
+
+    async def take_reveals(self) -> Sequence[Reveal]:
+        """Read what a person's command wrote, in this process or another."""
+        return self._guarded(lambda: list(reveals.read(self.connection, "to_pass_on")))
+
+    async def pass_on_reveal(self, reveal: Reveal) -> None:
+        """Mark it, in one transaction."""
+        await self._submit(lambda: reveals.pass_on(self.connection, reveal))
 
     def reader(self) -> Reader:
         """Return a reader with a connection of its own; of a journal in memory, through the only one that there is."""

@@ -84,6 +84,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
                     f"{path}: the journal has version {version}, and this program reads version {SCHEMA_VERSION}: "
                     "start the daemon once, which brings it up to date"
                 )
+            connection.execute("PRAGMA synchronous = FULL")  # what a person changes is on disk when it is done
             return connection
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise JournalError(f"{path}: can't read the journal: {error}") from error

@@ -13,9 +13,10 @@ from fbsessiond.finding import Finding
 from fbsessiond.gap import Gap, Watched
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import DeliveryRecord, Entry, FollowUpRecord, Quarantined, Statistics
-from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine
+from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine, reveals
 from fbsessiond.journal.sqlite.file import MEMORY, fact, open_to_read, open_to_write, schema
 from fbsessiond.journal.sqlite.rows import from_microseconds, to_microseconds
+from fbsessiond.reveal import Reveal
 
 T = TypeVar("T")
 
@@ -133,6 +134,15 @@ class SqliteReader(Reader):
         with self._changing() as connection:
             return quarantine.retry(connection, seq)
 
+    def note_reveal(self, at: datetime, by: str, command: str) -> None:
+        """Write it in a transaction of its own."""
+        with self._changing() as connection:
+            reveals.note(connection, at, by, command)
+
+    def reveals(self) -> Iterator[Reveal]:
+        """Yield the table's rows."""
+        yield from self._guarded(lambda: reveals.read(self._connection))
+
     def close(self) -> None:
         """Close the connection, where it is this reader's own."""
         if self._is_own:
@@ -176,7 +186,7 @@ class SqliteReader(Reader):
 
     def _unreadable(self) -> Iterator[Finding]:
         """Read it all as everybody else will, and tell what stands in the way: a value that somebody wrote by hand."""
-        reads = (self.deliveries, self.follow_ups, self.gaps, self.watched, self.quarantined)
+        reads = (self.deliveries, self.follow_ups, self.gaps, self.watched, self.quarantined, self.reveals)
         for read in reads:
             try:
                 for _ in read():

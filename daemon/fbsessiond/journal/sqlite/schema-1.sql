@@ -141,3 +141,15 @@ CREATE INDEX follow_ups_due ON follow_ups (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX follow_ups_open ON follow_ups (agent, session, seq, handler, step)
     WHERE state IN ('intended', 'sent', 'accepted');
 CREATE INDEX follow_ups_stuck ON follow_ups (seq) WHERE state IN ('intended', 'sent', 'accepted', 'parked', 'failed');
+
+-- Who had customer data shown, written before any is. Never forgotten.
+CREATE TABLE reveals (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    by TEXT NOT NULL,
+    command TEXT NOT NULL,
+    is_passed_on INTEGER NOT NULL DEFAULT 0     -- to the handlers, for the audit file
+) STRICT;
+
+CREATE INDEX reveals_in_full ON reveals (at, by, command, is_passed_on);
+CREATE INDEX reveals_to_pass_on ON reveals (id) WHERE is_passed_on = 0;

@@ -276,6 +276,7 @@ CALLS: list[Callable[[Journal], Coroutine[Any, Any, object]]] = [
     lambda journal: journal.notifications("agent1", "S1", 0),
     lambda journal: journal.prune(NOW, None),
     lambda journal: journal.take_retries(),
+    lambda journal: journal.take_reveals(),
     lambda journal: journal.release_quarantined(
         Quarantined(1, NOW, Origin.LIVE, "agent1", None, "broke", b"{"), (), "broke"
     ),

@@ -104,6 +104,7 @@ SUMMED = {
     "entries": {"received_at", "origin", "agent", "channel", "session", "kind", "before", "after", "notification"}
     | {"seq", "document", "checksum"},
     "gaps": {"id"},
+    "reveals": {"id"},
     "sessions": {"document"},
     "quarantine": {"received_at", "origin", "agent", "channel", "raw", "checksum"},
 }

@@ -320,6 +320,7 @@ READING: list[Callable[[SqliteReader], object]] = [
     lambda reader: list(reader.stuck_follow_ups()),
     lambda reader: list(reader.watched()),
     lambda reader: list(reader.gaps()),
+    lambda reader: list(reader.reveals()),
     lambda reader: reader.statistics(),
     lambda reader: reader.redaction_key(),
 ]
@@ -328,7 +329,7 @@ READING: list[Callable[[SqliteReader], object]] = [
 @pytest.mark.parametrize("reading", READING)
 def test_unreadable(reader: SqliteReader, path: Path, reading: Callable[[SqliteReader], object]) -> None:
     """What can't be read is an error of the journal that says where, and how to find out more."""
-    tables = ["entries", "settled", "pending", "quarantine", "facts", "follow_ups", "agents", "gaps"]
+    tables = ["entries", "settled", "pending", "quarantine", "facts", "follow_ups", "agents", "gaps", "reveals"]
     change(path, "".join(f"DROP TABLE {table};" for table in tables))
     with pytest.raises(JournalError, match=r"journal\.db: can't read the journal: no such table.* journal verify"):
         reading(reader)
