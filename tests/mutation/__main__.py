@@ -6,8 +6,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from mutation.judging import Fate, judge
+from mutation.judging import judge
 from mutation.targets import NEIGHBOURS, all_mutants
+from mutation.verdict import Fate
 
 
 def main() -> None:

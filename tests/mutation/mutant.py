@@ -1,8 +1,10 @@
 """A mutant: one file of the sources with one small change in it that a test should notice."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 MOST_CHARACTERS = 200
 """How much of a change names it."""
@@ -41,6 +43,17 @@ class Mutant:
     key: Key
     text: bytes
     """All of the file."""
+
+    @contextmanager
+    def on_disk(self) -> Generator[None]:
+        """Let it stand in the file for a while."""
+        file = Path(self.key.file)
+        before = file.read_bytes()
+        file.write_bytes(self.text)
+        try:
+            yield
+        finally:
+            file.write_bytes(before)
 
 
 def mutants_of(file: str, source: bytes, edits: Iterable[Edit]) -> Iterator[Mutant]:

@@ -5,10 +5,11 @@ import random  # noqa: TID251  a sample of mutants is no part of the daemon
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from mutation.judging import Fate, Verdict, judge
+from mutation.judging import judge
 from mutation.mutant import Key, Mutant
 from mutation.survivors import reasons
 from mutation.targets import PACKAGE, all_mutants
+from mutation.verdict import Fate, Verdict
 from proof.part import Part, Result, Tick
 
 LEAST_PERCENT = 85.0

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from mutation.judging import Fate, Verdict, judge
+from mutation.in_place import changed_function
+from mutation.judging import judge
 from mutation.mutant import Key, Mutant
 from mutation.parts import percent, result, sample
 from mutation.survivors import reasons
 from mutation.targets import all_mutants, mutants_in
+from mutation.verdict import Fate, Verdict
 
 MODULE = "daemon/fbsessiond/gap.py"
 SOURCE = b"def is_late(at: int, until: int) -> bool:\n    return at > until\n"
@@ -27,16 +29,41 @@ def test_late() -> None:
 WRONG = "def test_late() -> None:\n    assert False\n"
 
 
-def project(root: Path, tests: str) -> list[Mutant]:
+AT_IMPORT = b"""
+LIMIT = 3
+
+def doubled(number: int) -> int:
+    return number * 2
+
+TABLE = {"four": doubled(2)}
+
+class Steps:
+    step = 1
+
+    def up(self, number: int) -> int:
+        def again(by: int) -> int:
+            return number + by
+        return again(self.step)
+"""
+OF_IMPORT = """
+from fbsessiond import gap
+
+def test_all() -> None:
+    assert (gap.LIMIT, gap.TABLE, gap.Steps.step) == (3, {"four": 4}, 1)
+    assert gap.Steps().up(5) == 6
+"""
+
+
+def project(root: Path, tests: str, source: bytes = SOURCE) -> list[Mutant]:
     """Write a project of one module and its tests; return the module's mutants."""
     (root / MODULE).parent.mkdir(parents=True)
-    (root / MODULE).write_bytes(SOURCE)
+    (root / MODULE).write_bytes(source)
     (root / MODULE).with_name("__init__.py").touch()
     (root / "handlers").mkdir()
     (root / "tests/daemon").mkdir(parents=True)
     (root / "tests/daemon/test_gap.py").write_text(tests)
     (root / "pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = ['--import-mode=importlib']\n")
-    return list(mutants_in(MODULE, SOURCE))
+    return list(mutants_in(MODULE, source))
 
 
 def test_sharp_tests(tmp_path: Path) -> None:
@@ -57,15 +84,38 @@ def test_tests_that_assert_nothing(tmp_path: Path) -> None:
     assert (tmp_path / MODULE).read_bytes() == SOURCE
 
 
+def test_what_an_import_does(tmp_path: Path) -> None:
+    """A mutant of what is done once, at the import, is imported; others are put into what is there already."""
+    verdicts = list(judge(project(tmp_path, OF_IMPORT, AT_IMPORT), 1, tmp_path))
+    assert {"3 → 4", "number * 2 → (number + 2)", "1 → 2", "number + by → (number - by)"} <= {
+        verdict.key.change for verdict in verdicts
+    }
+    assert {verdict.key.change for verdict in verdicts if verdict.fate is not Fate.KILLED} == {
+        "number * 2 → (number + 2)"  # both are four
+    }
+
+
+def test_changed_function() -> None:
+    """The one function that is changed is found, in a class and wherever it has moved; other changes have none."""
+    before = compile(AT_IMPORT, "gap.py", "exec")
+    names = {}
+    for mutant in mutants_in(MODULE, AT_IMPORT):
+        pair = changed_function(before, compile(b"\n" + mutant.text, "gap.py", "exec"))
+        names[mutant.key.change] = pair and pair[1].co_qualname
+    assert names["number * 2 → (number + 2)"] == "doubled"
+    assert names["number + by → (number - by)"] == "Steps.up"
+    assert names["3 → 4"] is names["1 → 2"] is None
+
+
 def test_tests_that_fail(tmp_path: Path) -> None:
     """Tests that fail without any mutant prove nothing, and no score is made of them."""
-    with pytest.raises(RuntimeError, match=r"without any mutant: tests/daemon/test_gap\.py killed"):
+    with pytest.raises(RuntimeError, match=r"without any mutant: tests/daemon/test_gap\.py::test_late killed"):
         list(judge(project(tmp_path, WRONG), 1, tmp_path))
 
 
 def test_sample_of_the_core() -> None:
     """A few mutants of the core are noticed, or known to do no harm; `make proof` takes them all."""
-    mutants = sample(list(all_mutants(files=["transition.py", "gap.py"])), 6, seed=1)
+    mutants = sample(list(all_mutants(files=["transition.py"])), 6, seed=1)
     survivors = {verdict.key for verdict in judge(mutants, 1) if verdict.fate is Fate.SURVIVED}
     assert survivors <= reasons().keys()
 
