@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from fbsessiond.conditions import Throttle
 from fbsessiond.gap import Break, Gap, GapCause, Proof, Watched
 from fbsessiond.journal.interface import Journal
-from fbsessiond.journal.records import DeliveryState, Draft, Lease, Misfit, Settlement, Wanted
+from fbsessiond.journal.records import DeliveryState, Draft, Lease, Misfit, NotWanted, Settlement, Wait, Wanted
 from fbsessiond.message import Batch, Message, Origin
 from fbsessiond.notification import Document
 from fbsessiond.testing import EPOCH
@@ -35,17 +36,21 @@ def draft(
     *handlers: str,
     before: str | None = None,
     due_at: datetime = NOW,
+    wait: Wait | None = None,
+    throttle: Throttle | None = None,
+    not_wanted: Sequence[NotWanted] = (),
     merged: Document | None = None,
     **own: Any,
 ) -> Draft:
-    """Return a transition of a session to a state, wanted by some handlers.
+    """Return a transition of a session to a state, wanted by some handlers, all in the same way.
 
     Its notification says all that is known of the session, with the keys in `own`, unless a `merged` document does.
     """
     document: Document = {"id": session, "state": state, **own}
     change = Change(Kind.TRANSITION, session, before, state, merged or document)
     kept = json.dumps(merged).encode() if merged else None
-    return Draft(message(document), change, kept, [Wanted(handler, due_at) for handler in handlers])
+    wanted = [Wanted(handler, due_at, wait, throttle) for handler in handlers]
+    return Draft(message(document), change, kept, wanted, not_wanted)
 
 
 def life(session: str, *handlers: str) -> list[Draft]:

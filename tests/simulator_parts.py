@@ -45,6 +45,10 @@ class HandClock:
         """Return the seconds that were set."""
         return self.seconds
 
+    def stepped(self) -> timedelta:
+        """Nobody sets it."""
+        return timedelta()
+
 
 @dataclass
 class Floor:

@@ -50,14 +50,6 @@ _IN_WORDS = {
 _WRITTEN_AS_JSON = {"list_type", "tuple_type", "dict_type", "model_type"}
 """What a variable can't hold as plain text."""
 
-_NOT_YET = {
-    ("on", "for"): "clocks aren't in this version yet",
-    ("on", "when"): "conditions on attached data aren't in this version yet",
-    ("delivery", "late"): "clocks aren't in this version yet",
-    ("delivery", "max_late"): "clocks aren't in this version yet",
-}
-"""Planned keys, by the table in which they will stand."""
-
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -207,8 +199,6 @@ def _key_in(document: Any, problem: ErrorDetails) -> Key:
 def _expected(problem: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
         names = [part for part in key if isinstance(part, str)]
-        if not_yet := _NOT_YET.get(tuple(names[-2:])):  # type: ignore[arg-type]
-            return not_yet
         return f"there is no such key; {nearest(names[-1], _keys_at(model, names[:-1]))}"
     if words := _IN_WORDS.get(problem["type"]):
         return words

@@ -20,13 +20,14 @@ from structlog.contextvars import bind_contextvars
 from fbsessiond import limits
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
+from fbsessiond.durations import format_duration
 from fbsessiond.errors import DiskError
 from fbsessiond.follow_up import FollowUp
 from fbsessiond.gap import Gap, read_gap
 from fbsessiond.handler import Defer, Delivery, Done, Reject
 from fbsessiond.journal.documents import document_of
 from fbsessiond.journal.interface import Journal
-from fbsessiond.journal.records import DeliveryState, Entry, FollowUpLease, Lease, Settlement
+from fbsessiond.journal.records import DeliveryState, Entry, FollowUpLease, Lease, Settlement, Wait
 from fbsessiond.lane import LONGEST_BACKOFF, Lane, Worker, backoff
 from fbsessiond.message import Origin
 from fbsessiond.notification import Document
@@ -41,6 +42,9 @@ LEASE_SLACK = timedelta(seconds=30)
 
 CANCEL_SECONDS = 5.0
 """How long a cancelled handler may take to clean up before the log says that it doesn't stop."""
+
+DOUBT_PAUSE = timedelta(seconds=1)
+"""How soon it is looked again whether a gap is closed."""
 
 SHORTEST_DEFER = timedelta(milliseconds=100)
 """So that a handler that defers without a pause doesn't keep processor and disk busy."""
@@ -134,7 +138,7 @@ class HandlerLane:
 
     async def carry_out(self, lease: Lease, current: Callable[[], Lease]) -> None:
         """Run the handler, and settle how that ended. Raises `DiskError`."""
-        verdict = await self._no_longer_true(lease) or await self._attempt(lease)
+        verdict = await self._not_now(lease) or await self._attempt(lease)
         now = self._clock.now()
         attempts = lease.attempts + (verdict.failed or verdict.state in {DeliveryState.DELIVERED, DeliveryState.DEAD})
         due_at = None
@@ -145,6 +149,28 @@ class HandlerLane:
         settlement = Settlement(current(), verdict.state, attempts, verdict.because, due_at, verdict.follow_ups)
         await self._journal.settle([settlement], now)
         self._say(lease, verdict, attempts, due_at)
+
+    async def _not_now(self, lease: Lease) -> Verdict | None:
+        """Say why a delivery isn't attempted now, or not at all; None: nothing stands in its way."""
+        if lease.wait is not None and lease.attempts == 0:
+            return self._too_late(lease) or await self._in_doubt(lease)
+        return await self._no_longer_true(lease)
+
+    def _too_late(self, lease: Lease) -> Verdict | None:
+        """Withdraw a clock that fires too late, where the handler wants none then."""
+        late = self._clock.now() - lease.due_at
+        settings = self.route.delivery
+        if settings.late == "run" or late <= settings.max_late:
+            return None
+        because = f"late by {format_duration(late)}, more than delivery.max_late, {format_duration(settings.max_late)}"
+        return Verdict(DeliveryState.WITHDRAWN, because=because)
+
+    async def _in_doubt(self, lease: Lease) -> Verdict | None:
+        """Hold a clock back while it isn't known whether its session stayed in the state: what a gap hid may end it."""
+        if lease.wait is not Wait.FOR or not await self._journal.is_in_doubt(lease.entry.agent):
+            return None
+        because = "waits for the agent's sessions to be compared: there is a gap in which this one may have changed"
+        return Verdict(DeliveryState.DUE, because=because, pause=DOUBT_PAUSE)
 
     async def _no_longer_true(self, lease: Lease) -> Verdict | None:
         """Withdraw what a snapshot found, where the handler wants it only while it is so, and it isn't any more."""

@@ -1,7 +1,7 @@
 """From batches to the journal: understand each message, derive what it changes, write all of it in one commit."""
 
 import asyncio
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -10,13 +10,14 @@ import structlog
 
 from fbsessiond import limits
 from fbsessiond.clock import Clock
+from fbsessiond.conditions import UNDECIDED, Candidate
 from fbsessiond.envelope import open_envelope
 from fbsessiond.journal.interface import Journal
-from fbsessiond.journal.records import Draft, Misfit, Quarantined, Wanted
+from fbsessiond.journal.records import Draft, Misfit, NotWanted, Quarantined, Wait, Wanted
 from fbsessiond.message import Batch, Message, Origin
 from fbsessiond.notification import AnyNotification, Document, InvalidNotification, SessionNotification, read
 from fbsessiond.reserve import Reserve
-from fbsessiond.route import Route
+from fbsessiond.route import Route, Wish
 from fbsessiond.transition import Change, Kind, derive
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,8 @@ class Intake:
         self._clock = clock
         self._routes = routes
         self._known: OrderedDict[SessionKey, Document] = OrderedDict()
+        self.undecided: Counter[str] = Counter()
+        """How often a handler's condition couldn't be evaluated, by its name."""
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def wait_for_room(self) -> None:
@@ -105,9 +108,9 @@ class Intake:
                 continue
             if change.session is not None and change.document is not None:
                 learned[batch.agent, change.session] = change.document
-            wanted = self._wanted(change, batch.origin)
-            is_alone = len(notifications) == 1
-            drafts.append(Draft(message, change, _kept_document(change, notification, is_alone=is_alone), wanted))
+            wanted, not_wanted = self._wanted(change, batch)
+            kept = _kept_document(change, notification, is_alone=len(notifications) == 1)
+            drafts.append(Draft(message, change, kept, wanted, not_wanted))
         return drafts
 
     async def _known_document(self, key: SessionKey) -> Document | None:
@@ -122,11 +125,34 @@ class Intake:
         while len(self._known) > limits.KNOWN_SESSIONS:
             self._known.popitem(last=False)
 
-    def _wanted(self, change: Change, origin: Origin) -> list[Wanted]:
-        if change.kind is not Kind.TRANSITION or change.after is None:
-            return []
+    def _wanted(self, change: Change, batch: Batch) -> tuple[Sequence[Wanted], Sequence[NotWanted]]:
+        """Ask each handler whether it wants a change. A clock runs from the notification's arrival."""
+        if change.kind is not Kind.TRANSITION or change.after is None or change.session is None:
+            return (), ()
+        document = change.document or {}
+        candidate = Candidate(batch.agent, change.session, change.before, change.after, batch.origin, document)
         now = self._clock.now()
-        return [Wanted(route.name, now) for route in self._routes if route.wants(change.before, change.after, origin)]
+        wanted: list[Wanted] = []
+        not_wanted: list[NotWanted] = []
+        for route in self._routes:
+            wish = route.wish(candidate)
+            if not isinstance(wish, Wish):
+                not_wanted.append(NotWanted(route.name, wish))
+                self._note_undecided(route.name, wish)
+            elif wish.lasts is None:
+                wanted.append(Wanted(route.name, now, throttle=wish.throttle))
+            else:
+                wanted.append(Wanted(route.name, batch.received_at + wish.lasts, Wait.FOR))
+        return wanted, not_wanted
+
+    def _note_undecided(self, handler: str, because: str) -> None:
+        """Say that a condition couldn't be evaluated, at the 1st, 2nd, 4th … time; why is in the journal alone."""
+        if UNDECIDED not in because:
+            return
+        self.undecided[handler] += 1
+        times = self.undecided[handler]
+        if times & (times - 1) == 0:
+            log.warning("condition.undecided", handler=handler, times=times, hint="fbsessiond why SESSION says why")
 
 
 def _kept_document(change: Change, notification: AnyNotification, *, is_alone: bool) -> bytes | None:

@@ -23,6 +23,9 @@ USER_DATA_KEYS = 10_000
 KNOWN_SESSIONS = 4_096
 """Sessions whose last known state is kept in memory; others are read from the journal when they are needed."""
 
+EXPRESSION_CHARACTERS = 4_000
+"""The longest expression of `when`."""
+
 PROBLEM_CHARACTERS = 2_000
 """How much is kept of an error's text in the journal."""
 

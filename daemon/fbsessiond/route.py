@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fbsessiond.conditions import Condition, why_not
+from fbsessiond import limits
+from fbsessiond.conditions import Candidate, Condition, Throttle, throttle_of, why_not
 from fbsessiond.durations import Duration
 from fbsessiond.handler import Handler
 from fbsessiond.message import Origin
@@ -28,6 +29,23 @@ class DeliverySettings(BaseModel):
     """How many sessions at a time."""
     snapshot: Literal["run", "run-if-still-true", "skip"] = "run"
     """What to do with a transition that a snapshot found, perhaps long after it happened."""
+    late: Literal["run", "skip"] = "run"
+    """What to do with a clock that fires too late, as after a stop of the daemon."""
+    max_late: Duration = Field(default=timedelta(minutes=1), gt=timedelta(0))
+    """How late is too late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """That a handler wants a transition, and when."""
+
+    lasts: timedelta | None = None
+    """How long the session has to stay in the state; None: it is wanted now."""
+    throttle: Throttle | None = None
+    """What others it is counted with, of which only one is wanted."""
+
+
+NOW = Wish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +55,27 @@ class Route:
     name: str
     handler: Handler
     on: Sequence[Condition] = ()
-    """Any of them has to match; none: every transition."""
+    """The first one that matches counts; none: every transition."""
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
 
-    def wants(self, before: str | None, after: str, origin: Origin) -> bool:
-        """Say whether the handler wants a transition."""
-        if origin is Origin.SNAPSHOT and self.delivery.snapshot == "skip":
-            return False
-        return not self.on or any(why_not(condition, before, after, origin) is None for condition in self.on)
+    @property
+    def has_clocks(self) -> bool:
+        """Whether any condition waits for how long a state lasts."""
+        return any(condition.lasts is not None for condition in self.on)
+
+    def wish(self, candidate: Candidate) -> Wish | str:
+        """Return what the handler wants of a transition; or why it doesn't want it, for a person.
+
+        Of several conditions each has its reason, a line each, the number of its table before it.
+        """
+        if candidate.origin is Origin.SNAPSHOT and self.delivery.snapshot == "skip":
+            return 'delivery.snapshot is "skip", and a snapshot found it'
+        if not self.on:
+            return NOW
+        reasons: list[str] = []
+        for number, condition in enumerate(self.on, 1):
+            reason = why_not(condition, candidate)
+            if reason is None:
+                return Wish(condition.lasts, throttle_of(condition, number, candidate))
+            reasons.append(reason if len(self.on) == 1 else f"{number}. {reason}")
+        return "\n".join(reasons)[: limits.PROBLEM_CHARACTERS]

@@ -29,6 +29,7 @@ from fbsessiond.revealing import pass_on_reveals
 from fbsessiond.route import Route
 from fbsessiond.service_manager import ServiceManager
 from fbsessiond.watch import LoopWatch
+from fbsessiond.winding import wind_clocks
 
 if TYPE_CHECKING:
     from fbsessiond.metrics import Metrics  # whose library takes its time to import
@@ -141,6 +142,7 @@ async def _run_with(
         stack.callback(journal.close)
         await stack.enter_async_context(running_handlers(routes))
         stack.enter_context(LoopWatch(clock))
+        await wind_clocks(journal, routes, clock)
         reserve = Reserve(journal.space, clock, settings.journal.reserve)
         intake = Intake(journal, routes, clock, reserve)
         agent = await stack.enter_async_context(watching(gws, journal, intake, metrics, clock, chance, snapshots))
@@ -252,10 +254,18 @@ def _asked(reload: Callable[[], Configuration], manager: ServiceManager, clock: 
             loop.remove_signal_handler(number)
 
 
+async def follow_the_time(journal: Journal, clock: Clock) -> None:
+    """Follow the machine's time where it was set; whatever is due later stays as far away as it was."""
+    if by := clock.stepped():
+        log.warning("clock.stepped", by=str(by))
+        await journal.shift(by)  # before anything else is leased: writes keep their order
+
+
 async def keep_house(journal: Journal, intake: Intake, settings: JournalSettings, clock: Clock) -> None:
     """Do what a person asked for in the journal, and forget what is too old, in small bites, until cancelled."""
     rounds = itertools.cycle(range(PRUNE_EVERY))
     while True:
+        await follow_the_time(journal, clock)
         await intake.retry_quarantined()
         if next(rounds) == 0:
             while forgotten := await journal.prune(clock.now() - settings.retain, settings.retain_bytes):

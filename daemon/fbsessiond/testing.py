@@ -84,6 +84,7 @@ class VirtualClock:
 
     def __init__(self, start: datetime = EPOCH) -> None:
         self._start = start
+        self._stepped = timedelta()
 
     def now(self) -> datetime:
         """Return the start's time plus the loop's, in UTC."""
@@ -94,8 +95,14 @@ class VirtualClock:
         return asyncio.get_running_loop().time()
 
     def step(self, by: timedelta) -> None:
-        """Set the wall clock forward, or back, as an administrator or NTP would; `monotonic` doesn't notice."""
+        """Set the machine's time forward, or back, as an administrator or NTP would; `stepped` tells it."""
+        self._stepped += by
+
+    def stepped(self) -> timedelta:
+        """Return by how much it was set since this was last asked, and follow that from now on."""
+        by, self._stepped = self._stepped, timedelta()
         self._start += by
+        return by
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:

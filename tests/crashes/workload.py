@@ -178,6 +178,10 @@ class BatchClock:
         """Return it in seconds."""
         return float(self.batch)
 
+    def stepped(self) -> timedelta:
+        """Nobody sets it."""
+        return timedelta()
+
 
 class ReportingJournal(SqliteJournal):
     """The journal, and a line for each thing as soon as the journal says that it is on disk."""

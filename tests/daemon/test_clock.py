@@ -1,5 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from fbsessiond import clock as clock_module
 from fbsessiond.clock import Clock, SystemClock
 
 
@@ -16,3 +19,27 @@ def test_monotonic() -> None:
     clock: Clock = SystemClock()
     readings = [clock.monotonic() for _ in range(100)]
     assert readings == sorted(readings)
+
+
+def test_stepped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the machine's time is set, the clock runs on evenly until it is asked, and then follows, once."""
+    by = timedelta()
+    wall = clock_module._wall
+    monkeypatch.setattr(clock_module, "_wall", lambda: wall() + by)
+    clock: Clock = SystemClock()
+    assert clock.stepped() == timedelta()
+    for by in (timedelta(hours=1), timedelta(hours=-2)):
+        before = clock.now()
+        assert abs(clock.now() - before) < timedelta(minutes=1)
+        step = clock.stepped()
+        assert abs(clock.now() - before - step) < timedelta(minutes=1)
+        assert abs(clock.now() - wall() - by) < timedelta(minutes=1)
+        assert clock.stepped() == timedelta()
+
+
+def test_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a time server corrects bit by bit is no step."""
+    clock: Clock = SystemClock()
+    wall = clock_module._wall
+    monkeypatch.setattr(clock_module, "_wall", lambda: wall() + timedelta(milliseconds=500))
+    assert clock.stepped() == timedelta()

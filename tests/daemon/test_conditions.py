@@ -1,15 +1,21 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from fbsessiond.conditions import Condition, why_not
+from fbsessiond.conditions import UNDECIDED, Candidate, Condition, Throttle, throttle_of, why_not
 from fbsessiond.message import Origin
+
+
+def candidate(before: str | None = "Chatting", after: str = "LeftChat", **known: Any) -> Candidate:
+    """Return a live transition; `known` is what else is known of the session."""
+    return Candidate("agent1", "S1", before, after, Origin.LIVE, {"id": "S1", "state": after, **known})
 
 
 def check(on: dict[str, Any], before: str | None = "Chatting", after: str = "LeftChat") -> str | None:
     """Return why a live transition isn't wanted."""
-    return why_not(Condition.model_validate(on), before, after, Origin.LIVE)
+    return why_not(Condition.model_validate(on), candidate(before, after))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,12 @@ def test_first_sight() -> None:
         ({"to": [5]}, "to"),
         ({"origin": "lives"}, "origin"),
         ({"from_states": "Chatting"}, "from_states"),
-        ({"for": "5m"}, "for"),
+        ({"for": "0s"}, "for"),
+        ({"for": 5}, "for"),
+        ({"lasts": "5m"}, "lasts"),
+        ({"when": "before =="}, "when"),
+        ({"when": "after"}, "when"),
+        ({"once_within": "1h", "once_per": "customer"}, "once_per"),
     ],
 )
 def test_mistakes(on: dict[str, Any], key: str) -> None:
@@ -93,3 +104,89 @@ def test_settled_conditions() -> None:
     """What was read of the configuration stays as it was read."""
     with pytest.raises(ValidationError, match="frozen"):
         Condition().to = ("Chatting",)  # type: ignore[misc]
+
+
+KNOWN = {
+    "userData": {"DISP_KEY": "open", "TRIES": 3, "ContactId": "C1"},
+    "participants": [{"nickname": "Vera", "type": "Customer"}],
+    "capabilities": ["Complete"],
+    "comment": "soon",
+    "facebooksessionType": "Inbound",
+    "receivedDate": "2015-09-02",
+}
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        'user_data["DISP_KEY"] == "open"',
+        "user_data.TRIES > 2",
+        'participants.exists(one, one.type == "Customer")',
+        '"Complete" in capabilities && !("Leave" in capabilities)',
+        'before == "Chatting" && after == "LeftChat" && agent == "agent1" && origin == "live"',
+        'session.id == "S1" && session.state == "LeftChat" && session.comment == "soon" && session.agent == agent',
+        'session.type == "Inbound" && session.received_date == "2015-09-02"',
+        "session.user_data == user_data && session.participants == participants",
+        "session.capabilities == capabilities",
+    ],
+)
+def test_when(when: str) -> None:
+    """An expression sees the transition, and the session as it is known after it."""
+    assert why_not(Condition(when=when), candidate(**KNOWN)) is None
+
+
+def test_when_nothing_is_known() -> None:
+    """Where a session has no attached data, participants or comment, they are empty; before a first sight is none."""
+    when = 'size(user_data) + size(participants) + size(capabilities) == 0 && session.comment == null && before == ""'
+    assert why_not(Condition(when=when), candidate(before=None)) is None
+
+
+def test_when_false() -> None:
+    """An expression that is false says so, with the values that stood in it; states come before it."""
+    on = Condition(to=("LeftChat",), when='user_data["DISP_KEY"] == "resolved"')
+    assert why_not(on, candidate(**KNOWN)) == (
+        'when: user_data["DISP_KEY"] == "resolved" is false; user_data["DISP_KEY"] is "open"'
+    )
+    assert why_not(on, candidate(after="Completed", **KNOWN)) == "to: was Completed"
+    assert why_not(Condition(when="false"), candidate()) == "when: false is false"
+
+
+def test_when_undecided() -> None:
+    """An expression that can't be evaluated for a session counts as false, and says why."""
+    reason = why_not(Condition(when='user_data.DISP_KEY == "open"'), candidate())
+    assert reason == (
+        f'when: user_data.DISP_KEY == "open" {UNDECIDED}: Key not found in map : "DISP_KEY"; '
+        "user_data.DISP_KEY is not there"
+    )
+
+
+@pytest.mark.parametrize(
+    ("on", "throttle"),
+    [
+        ({"for": "5m"}, None),
+        ({"once_within": "1h"}, Throttle("2/session/agent1/S1", timedelta(hours=1), is_last=False)),
+        ({"once_after": "9s"}, Throttle("2/session/agent1/S1", timedelta(seconds=9), is_last=True)),
+        (
+            {"once_within": "1h", "once_per": "contact"},
+            Throttle("2/contact/C1", timedelta(hours=1), is_last=False),
+        ),
+        ({"once_within": "1h", "once_per": "agent"}, Throttle("2/agent/agent1", timedelta(hours=1), is_last=False)),
+    ],
+)
+def test_throttles(on: dict[str, Any], throttle: Throttle | None) -> None:
+    """A throttle counts by session, by contact or by agent, apart for each table of `on`."""
+    assert throttle_of(Condition.model_validate(on), 2, candidate(**KNOWN)) == throttle
+
+
+@pytest.mark.parametrize(
+    ("data", "group"),
+    [
+        ({"_facebookActorId": "145"}, "contact/145"),
+        ({"ContactId": "", "_facebookActorId": "145"}, "contact/145"),
+        ({"ContactId": None}, "session/agent1/S1"),
+        (None, "session/agent1/S1"),
+    ],
+)
+def test_contact(data: dict[str, Any] | None, group: str) -> None:
+    """A contact is the platform's, else Facebook's; where there is neither, each session counts by itself."""
+    assert candidate(userData=data).group("contact") == group

@@ -208,8 +208,8 @@ def test_on(read: Callable[[str], Configuration], on: str, conditions: list[dict
         ),
         ("[handlers.log]\non.too = 'x'", "line 2: handlers.log.on.too: there is no such key; did you mean 'to'?"),
         (
-            "[handlers.log]\n[[handlers.log.on]]\nto = 'x'\n[[handlers.log.on]]\nform = 'x'",
-            "line 5: handlers.log.on.1.form: there is no such key; did you mean 'from'?",
+            "[handlers.log]\n[[handlers.log.on]]\nto = 'x'\n[[handlers.log.on]]\nfrm = 'x'",
+            "line 5: handlers.log.on.1.frm: there is no such key; did you mean 'from'?",
         ),
         (
             "[handlers.log.delivery]\natempts = 1",
@@ -270,12 +270,24 @@ def test_unknown_names(mistakes: Callable[[str], list[str]], text: str, words: s
             "line 2: handlers.log.delivery.snapshots: there is no such key; did you mean 'snapshot'?",
         ),
         (
-            "[handlers.log]\non = { to = 'LeftChat', for = '5m' }",
-            "line 2: handlers.log.on.for: clocks aren't in this version yet",
+            "[handlers.log]\non = { to = 'LeftChat', for = '5' }",
+            "line 2: handlers.log.on.for: should be a duration, as '90s', '5m', '2h' or '30d'",
         ),
         (
-            "[handlers.log]\non = { to = 'LeftChat', when = 'true' }",
-            "line 2: handlers.log.on.when: conditions on attached data aren't in this version yet",
+            "[handlers.log]\non = { to = 'LeftChat', when = 'before == 1' }",
+            "line 2: handlers.log.on.when: column 8: found no matching overload for '_==_' applied to '(string, int)'",
+        ),
+        (
+            "[handlers.log]\non = [{ to = 'LeftChat', for = '5m', once_within = '1h' }]",
+            "line 2: handlers.log.on.0: should have one of 'for', 'once_within' and 'once_after', not several",
+        ),
+        (
+            "[handlers.log]\non = { once_per = 'agent' }",
+            "line 2: handlers.log.on: has 'once_per' without 'once_within' or 'once_after'",
+        ),
+        (
+            "[handlers.log]\ndelivery.max_late = '0s'",
+            "line 2: handlers.log.delivery.max_late: should be greater than 0 seconds",
         ),
     ],
 )

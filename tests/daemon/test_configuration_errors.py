@@ -141,33 +141,6 @@ def test_unions() -> None:
     assert "line 1: steps.0.wher: there is no such key; did you mean 'where'?" in mistakes("steps = [{ wher = 'x' }]")
 
 
-@pytest.mark.parametrize(
-    ("key", "words"),
-    [
-        ("on = { to = 'LeftChat', for = '5m' }", "clocks aren't in this version yet"),
-        ("on = [{ when = 'true' }]", "conditions on attached data aren't in this version yet"),
-        ("delivery = { late = 'skip' }", "clocks aren't in this version yet"),
-        ("delivery.max_late = '1h'", "clocks aren't in this version yet"),
-    ],
-)
-def test_not_yet(key: str, words: str) -> None:
-    """A key that is planned is told as such, where it will stand, and not taken for another one misspelt."""
-
-    class Bare(Table):
-        to: str = ""
-
-    class Planned(Table):
-        on: Bare | list[Bare] = Bare()
-        delivery: Bare = Bare()
-
-    document = tomllib.loads(key)
-    with pytest.raises(ValidationError) as refused:
-        Planned.model_validate(document)
-    told = list(describe(refused.value, Planned, document, Places()))
-    assert any(line.endswith(words) for line in told)
-    assert "there is no such key" in mistakes("for = '5m'")[0]
-
-
 FILE = """\
 # a comment
 title = "x"

@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 
 from fbsessiond import lane, limits
 from fbsessiond.chance import SeededChance
+from fbsessiond.conditions import Throttle
 from fbsessiond.dispatch import CANCEL_SECONDS, LEASE_SLACK, LONGEST_DEFER, SHORTEST_DEFER, Dispatch
 from fbsessiond.errors import DiskError, JournalError
 from fbsessiond.follow_up import FollowUpState
@@ -27,7 +28,7 @@ from fbsessiond.follow_ups import CapturingLane
 from fbsessiond.gap import Gap, GapCause
 from fbsessiond.handler import Defer, Delivery, Done, Handler, Outcome, Reject
 from fbsessiond.journal.interface import Journal
-from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Draft, Lease
+from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Draft, Lease, Wait
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.lane import FINISH_SECONDS, LONGEST_BACKOFF, POLL_SECONDS
@@ -37,7 +38,7 @@ from fbsessiond.route import DeliverySettings, Route
 from fbsessiond.session import Session
 from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 from fbsessiond.transition import Change, Kind
-from journal_parts import NOW, after, append, draft, message
+from journal_parts import NOW, after, append, draft, message, prove
 
 TIMEOUT = 30.0
 GAP = Gap("agent1", after(-90), after(-30), GapCause.NETWORK)
@@ -175,6 +176,18 @@ def outcome(journal: SqliteJournal) -> tuple[str, int, str | None]:
     """Return how the one delivery stands: its state, its attempts, and why."""
     record = only(journal)
     return record.state.value, record.attempts, record.because
+
+
+def only_of(journal: SqliteJournal, seq: int) -> DeliveryRecord:
+    """Return an entry's one delivery."""
+    (record,) = journal.reader().deliveries(seq=seq)
+    return record
+
+
+def outcome_of(journal: SqliteJournal, seq: int) -> tuple[str, str | None]:
+    """Return how an entry's one delivery stands: its state, and why."""
+    record = only_of(journal, seq)
+    return record.state.value, record.because
 
 
 async def raising(error: BaseException) -> Any:
@@ -808,6 +821,7 @@ async def test_clock_set_forward(journal: SqliteJournal) -> None:
     running = asyncio.create_task(Dispatch(journal, [route(recorder)], clock, Widest()).run())
     await asyncio.sleep(1)
     clock.step(timedelta(days=1))
+    clock.stepped()
     await asyncio.sleep(30)
     await stop(running)
     assert recorder.times == [0]
@@ -1203,6 +1217,58 @@ async def test_late(journal: SqliteJournal) -> None:
 
 
 @virtual
+async def test_clocks(journal: SqliteJournal) -> None:
+    """A clock fires once, at its time, and says how late it is; where late ones aren't wanted, it is withdrawn."""
+    recorder = Recorder()
+    await append(journal, draft("S1", "LeftChat", "log", "strict", due_at=after(-90), wait=Wait.FOR))
+    await append(journal, draft("S2", "LeftChat", "log", "strict", due_at=after(30), wait=Wait.FOR))
+    await append(journal, draft("S3", "LeftChat", "strict", due_at=after(-90)))
+    strict = Recorder()
+    routes = route(recorder), route(strict, "strict", late="skip", max_late="1m")
+    async with dispatching_to(journal, *routes):
+        await asyncio.sleep(60)
+    assert recorder.begun == [(0, "S1 LeftChat"), (30, "S2 LeftChat")]
+    assert [delivery.late for delivery in recorder.deliveries] == [timedelta(seconds=90), timedelta()]
+    assert strict.begun == [(0, "S3 LeftChat"), (30, "S2 LeftChat")]
+    (withdrawn,) = [one for one in records(journal) if one.state is DeliveryState.WITHDRAWN]
+    assert (withdrawn.id, withdrawn.because) == ("1/strict", "late by 90s, more than delivery.max_late, 1m")
+
+
+@virtual
+async def test_late_attempts(journal: SqliteJournal) -> None:
+    """A clock that fired in time and failed is tried again, however late that is."""
+    recorder = Recorder(lambda _: raising(LookupError()))
+    await append(journal, draft("S1", "LeftChat", "log", due_at=NOW, wait=Wait.FOR))
+    async with dispatching_to(journal, route(recorder, late="skip", max_late="1s", backoff="1m", attempts=2)):
+        await asyncio.sleep(90)
+    assert [round(at) for at in recorder.times] == [0, 60]
+    assert only(journal).state is DeliveryState.DEAD
+
+
+@virtual
+async def test_clocks_in_doubt(journal: SqliteJournal) -> None:
+    """A clock is held back while a gap is open, or isn't closed: its session may have left the state in it."""
+    recorder = Recorder()
+    paused = Throttle("1/agent/agent1", timedelta(seconds=1), is_last=True)
+    await append(journal, draft("S1", "LeftChat", "log", due_at=NOW, wait=Wait.FOR))
+    await append(journal, draft("S2", "LeftChat", "log", throttle=paused))
+    await journal.watch("agent1", NOW)
+    async with dispatching_to(journal, route(recorder)):
+        await asyncio.sleep(10)
+        assert outcome_of(journal, 1) == (
+            "waiting",
+            "waits for the agent's sessions to be compared: there is a gap in which this one may have changed",
+        )
+        await prove(journal, "one", 10, 11)
+        await asyncio.sleep(9.5)
+        assert recorder.begun == [(1, "S2 LeftChat")]
+        await journal.agree("agent1", after(12))
+        await asyncio.sleep(2)
+    assert [(round(at), name) for at, name in recorder.begun[1:]] == [(20, "S1 LeftChat")]
+    assert only_of(journal, 1).attempts == 1
+
+
+@virtual
 async def test_clock_set_back(journal: SqliteJournal) -> None:
     """After the clock was set back a delivery is never early: it is late by nothing."""
     recorder = Recorder()
@@ -1210,6 +1276,7 @@ async def test_clock_set_back(journal: SqliteJournal) -> None:
     clock = VirtualClock(after(10))
     (leased,) = await journal.lease("log", 1, after(10), after(20))
     clock.step(timedelta(seconds=-10))
+    clock.stepped()
     await journal.release([leased], after(0))
     running = asyncio.create_task(Dispatch(journal, [route(recorder)], clock, Widest()).run())
     await asyncio.sleep(1)

@@ -21,7 +21,7 @@ from fbsessiond.handler import Delivery, Done, Handler, Outcome
 from fbsessiond.intake import Intake
 from fbsessiond.journal.documents import document_of
 from fbsessiond.journal.interface import Reader
-from fbsessiond.journal.records import Draft, Entry, Misfit, Quarantined
+from fbsessiond.journal.records import DeliveryState, Draft, Entry, Misfit, Quarantined
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.journal.sqlite.reader import SqliteReader
@@ -147,7 +147,7 @@ def last(reader: Reader) -> Entry:
 def wanted(reader: Reader) -> dict[int, set[str]]:
     """Return which handlers get which entries."""
     found: dict[int, set[str]] = {}
-    for record in reader.deliveries():
+    for record in (one for one in reader.deliveries() if one.state is not DeliveryState.NOT_WANTED):
         found.setdefault(record.seq, set()).add(record.handler)
     return found
 

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Generator
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,10 @@ class FixedClock:
     def monotonic(self) -> float:
         """Return the one time that it shows."""
         return 0.0
+
+    def stepped(self) -> timedelta:
+        """Nobody sets it."""
+        return timedelta()
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fbsessiond.conditions import Condition
+from fbsessiond.conditions import Candidate, Condition, Throttle
 from fbsessiond.handler import Delivery, Handler, Outcome
 from fbsessiond.message import Origin
-from fbsessiond.route import DeliverySettings, Route
+from fbsessiond.route import NOW, DeliverySettings, Route, Wish
 
 
 class Idle(Handler):
@@ -23,6 +23,16 @@ def on(**keys: str) -> Condition:
     return Condition.model_validate(keys)
 
 
+def left(origin: Origin = Origin.LIVE) -> Candidate:
+    """Return the transition of a session that its agent leaves."""
+    return Candidate("agent1", "S1", "Chatting", "LeftChat", origin, {"id": "S1", "state": "LeftChat"})
+
+
+def wants(route: Route, origin: Origin = Origin.LIVE) -> bool:
+    """Say whether a handler wants that."""
+    return isinstance(route.wish(left(origin)), Wish)
+
+
 @pytest.mark.parametrize(
     ("conditions", "is_wanted"),
     [
@@ -35,7 +45,7 @@ def on(**keys: str) -> Condition:
 )
 def test_wants(conditions: tuple[Condition, ...], is_wanted: bool) -> None:
     """A handler wants what any of its conditions wants; without conditions, everything."""
-    assert Route("idle", Idle(), conditions).wants("Chatting", "LeftChat", Origin.LIVE) is is_wanted
+    assert wants(Route("idle", Idle(), conditions)) is is_wanted
 
 
 @pytest.mark.parametrize(
@@ -50,15 +60,15 @@ def test_wants(conditions: tuple[Condition, ...], is_wanted: bool) -> None:
 def test_snapshots(snapshot: str, wanted: list[Origin], conditions: tuple[Condition, ...]) -> None:
     """What a snapshot found is wanted like anything else, unless a handler skips that."""
     route = Route("idle", Idle(), conditions, DeliverySettings.model_validate({"snapshot": snapshot}))
-    assert [origin for origin in Origin if route.wants("Chatting", "LeftChat", origin)] == wanted
+    assert [origin for origin in Origin if wants(route, origin)] == wanted
 
 
 def test_snapshots_and_conditions() -> None:
     """Whatever is to be done with what a snapshot found, the conditions hold for it, too."""
     route = Route("idle", Idle(), (on(to="Completed"),), DeliverySettings(snapshot="run-if-still-true"))
-    assert not route.wants("Chatting", "LeftChat", Origin.SNAPSHOT)
+    assert not wants(route, Origin.SNAPSHOT)
     skipping = Route("idle", Idle(), (on(origin="snapshot"),), DeliverySettings(snapshot="skip"))
-    assert not any(skipping.wants("Chatting", "LeftChat", origin) for origin in Origin)
+    assert not any(wants(skipping, origin) for origin in Origin)
 
 
 def test_delivery_settings() -> None:
@@ -103,3 +113,27 @@ def test_settled_settings() -> None:
     """What was read of the configuration stays as it was read."""
     with pytest.raises(ValidationError, match="frozen"):
         DeliverySettings().attempts = 3  # type: ignore[misc]
+
+
+def test_why_not() -> None:
+    """What isn't wanted has its reason; of several conditions each has one, with the number of its table."""
+    assert Route("idle", Idle(), (on(to="Completed"),)).wish(left()) == "to: was LeftChat"
+    both = (on(to="Completed"), on(to="LeftChat", when="false"))
+    assert Route("idle", Idle(), both).wish(left()) == "1. to: was LeftChat\n2. when: false is false"
+    skipping = Route("idle", Idle(), delivery=DeliverySettings(snapshot="skip"))
+    assert skipping.wish(left(Origin.SNAPSHOT)) == 'delivery.snapshot is "skip", and a snapshot found it'
+
+
+def test_when() -> None:
+    """The first condition that matches says when: now, when the state has lasted, or with a throttle."""
+    clock, throttle = on(**{"for": "5m"}), on(to="LeftChat", once_within="1h", once_per="agent")
+    assert Route("idle", Idle()).wish(left()) is NOW
+    assert Route("idle", Idle(), (clock, throttle)).wish(left()) == Wish(lasts=timedelta(minutes=5))
+    counted = Throttle("1/agent/agent1", timedelta(hours=1), is_last=False)
+    assert Route("idle", Idle(), (throttle, clock)).wish(left()) == Wish(throttle=counted)
+
+
+def test_clocks() -> None:
+    """A handler has clocks where any of its conditions waits for how long a state lasts."""
+    assert Route("idle", Idle(), (on(to="x"), on(**{"for": "5m"}))).has_clocks
+    assert not Route("idle", Idle(), (on(to="x"), on(once_after="5m"))).has_clocks

@@ -24,11 +24,12 @@ from fbsessiond import limits, service
 from fbsessiond.chance import SeededChance
 from fbsessiond.clock import SystemClock
 from fbsessiond.configuration import Configuration, JournalSettings, load
+from fbsessiond.dispatch import Dispatch
 from fbsessiond.envelope import open_envelope
 from fbsessiond.errors import ConfigurationError, DiskError, JournalError, RefusedError
 from fbsessiond.handler import Delivery, Done, Handler, Outcome
 from fbsessiond.intake import Intake
-from fbsessiond.journal.records import Draft, Misfit
+from fbsessiond.journal.records import Draft, Misfit, Wait
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.message import Batch, Message, Origin
@@ -365,6 +366,52 @@ def test_keeping_house(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) 
     assert bites[1][1] == after(60) - timedelta(hours=1)
     assert [line["entries"] for line in logged if line["event"] == "journal.pruned"] == [200, 100]
     assert journal.reader().statistics().entries == 2
+
+
+class Firing(Handler):
+    """Tell that a delivery came."""
+
+    _fired: asyncio.Event = PrivateAttr()
+
+    @classmethod
+    def setting(cls, fired: asyncio.Event) -> "Firing":
+        """Return one that sets an event."""
+        made = cls()
+        made._fired = fired
+        return made
+
+    async def handle(self, delivery: Delivery) -> Outcome:
+        """Set it."""
+        del delivery
+        self._fired.set()
+        return Done()
+
+
+@pytest.mark.parametrize("by", [timedelta(hours=1), timedelta(hours=-1)])
+def test_machine_is_set(journal: SqliteJournal, by: timedelta) -> None:
+    """When the machine's time is set, by a person or a time server, a clock still takes as long as it was to take."""
+
+    async def main() -> tuple[float, datetime]:
+        clock = VirtualClock()
+        fired = asyncio.Event()
+        await append(journal, draft("S1", "LeftChat", "log", due_at=after(300), wait=Wait.FOR))
+        settings = JournalSettings()
+        parts = (
+            keep_house(journal, Intake(journal, [], clock), settings, clock),
+            Dispatch(journal, [Route("log", Firing.setting(fired))], clock, SeededChance(1)).run(),
+        )
+        running = asyncio.gather(*parts)
+        await asyncio.sleep(100)
+        clock.step(by)
+        await fired.wait()
+        running.cancel()
+        await asyncio.wait([running])
+        return now(), clock.now()
+
+    with capture_logs() as logged:
+        seconds, at = run_virtual(main())
+    assert (seconds, at) == (300, after(300) + by)
+    assert [line["by"] for line in logged if line["event"] == "clock.stepped"] == [str(by)]
 
 
 # The daemon.

@@ -42,6 +42,9 @@ def test_step(by: timedelta) -> None:
         clock = VirtualClock()
         await asyncio.sleep(10)
         clock.step(by)
+        assert clock.now() == EPOCH + timedelta(seconds=10)
+        assert clock.stepped() == by
+        assert clock.stepped() == timedelta()
         return clock.now(), clock.monotonic()
 
     assert run_virtual(main()) == (EPOCH + timedelta(seconds=10) + by, 10)

@@ -13,7 +13,9 @@ from typing import TypeAlias
 import msgspec
 
 from fbsessiond.gap import GapCause
+from fbsessiond.journal.documents import candidate_of
 from fbsessiond.message import Origin
+from fbsessiond.route import Wish
 from fbsessiond.transition import Kind
 from simulation.world import HOLD, SNAPSHOTS, World
 
@@ -81,8 +83,7 @@ def deliveries(world: World) -> Iterator[str]:
     settled = Counter((one.seq, one.handler, one.state.value) for one in reader.deliveries())
     for route in world.routes:
         for entry in transitions:
-            is_wanted = route.wants(entry.before, entry.after or "", entry.origin)
-            if is_wanted and settled[entry.seq, route.name, "delivered"] != 1:
+            if isinstance(route.wish(candidate_of(entry)), Wish) and settled[entry.seq, route.name, "delivered"] != 1:
                 yield f"{entry.seq}/{route.name} isn't delivered"
     there = {(entry.session, entry.seq) for entry in transitions}
     for name, seqs in world.handled.items():

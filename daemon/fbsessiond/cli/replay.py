@@ -188,7 +188,7 @@ def _name(path: Path) -> str:
 def _deliveries(look: Reader, start: _Start) -> _Deliveries:
     found: _Deliveries = defaultdict(list)
     for record in look.deliveries():
-        if record.seq > start.seq:
+        if record.seq > start.seq and record.state is not DeliveryState.NOT_WANTED:
             found[record.seq].append(record)
     return found
 

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from fbsessiond.conditions import Candidate
 from fbsessiond.journal.records import Entry
 from fbsessiond.message import Message
 from fbsessiond.notification import Document, SessionNotification, read
@@ -24,3 +25,10 @@ def own_part(notification: bytes, session: str | None) -> Document:
         if isinstance(one, SessionNotification) and one.session_id == session and one.document is not None:
             return one.document
     raise LookupError(f"no part on session {session} in the notification")
+
+
+def candidate_of(entry: Entry) -> Candidate:
+    """Return a transition as conditions look at it."""
+    return Candidate(
+        entry.agent, entry.session or "", entry.before, entry.after or "", entry.origin, document_of(entry)
+    )

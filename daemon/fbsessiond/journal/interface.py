@@ -4,7 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fbsessiond.finding import Finding
 from fbsessiond.follow_up import Progress
@@ -66,6 +66,28 @@ class Journal(ABC):
         """Return the agent's sessions that could still change, with their states: not finished, and not vanished."""
 
     @abstractmethod
+    async def standing(self) -> Sequence[Entry]:
+        """Return, of each session that could still change, the entry that brought it to its state.
+
+        One whose entry was forgotten is left out.
+        """
+
+    @abstractmethod
+    async def clocks(self, handler: str) -> Sequence[Entry]:
+        """Return the entries of a handler's clocks (`Wait.FOR`) that haven't fired."""
+
+    @abstractmethod
+    async def wind(self, handler: str, clocks: Sequence[tuple[Entry, datetime]], now: datetime) -> None:
+        """Have exactly these clocks of a handler run: others are withdrawn, and what is missing begins.
+
+        What was delivered, withdrawn or given up stays so; that a handler didn't want an entry before doesn't count.
+        """
+
+    @abstractmethod
+    async def shift(self, by: timedelta) -> None:
+        """Move all that is due later, since the machine's time was set: it is as far away as it was."""
+
+    @abstractmethod
     async def watch(self, agent: str, now: datetime) -> Watched:
         """Begin to listen for an agent, or go on after a stop: until the next proof nothing is proved.
 
@@ -75,6 +97,10 @@ class Journal(ABC):
     @abstractmethod
     async def watched(self, agent: str) -> Watched:
         """Return what is known of the time in which it was listened for an agent. `watch` comes first."""
+
+    @abstractmethod
+    async def is_in_doubt(self, agent: str) -> bool:
+        """Say whether the agent's sessions may have changed unseen: a gap is open, or what it hid isn't known yet."""
 
     @abstractmethod
     async def doubt(self, agent: str) -> None:

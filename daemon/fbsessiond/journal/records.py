@@ -5,9 +5,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from fbsessiond.conditions import Throttle
 from fbsessiond.follow_up import FollowUp, Progress
 from fbsessiond.message import Message, Origin
 from fbsessiond.transition import Change, Kind
+
+
+class Wait(StrEnum):
+    """What a delivery waits for that isn't due at once."""
+
+    FOR = "for"
+    """That its session stays in the state; leaving it earlier withdraws the delivery."""
+    ONCE_AFTER = "once_after"
+    """That a throttle's pause ends; a later delivery that it counts takes its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +26,17 @@ class Wanted:
 
     handler: str
     due_at: datetime
+    wait: Wait | None = None
+    throttle: Throttle | None = None
+    """Decided in the transaction that appends the entry, where what it is counted with is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotWanted:
+    """A handler that doesn't want an entry, and why: it is asked later."""
+
+    handler: str
+    because: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +48,7 @@ class Draft:
     document: bytes | None = None
     """The session's merged document as JSON. None: the notification's own part says it all, or nothing changed."""
     wanted: Sequence[Wanted] = ()
+    not_wanted: Sequence[NotWanted] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +88,8 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     DEAD = "dead"
     WITHDRAWN = "withdrawn"
+    NOT_WANTED = "not_wanted"
+    """There never was one: the handler's conditions didn't match, or a throttle held it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +104,8 @@ class Lease:
     due_at: datetime
     """When it was first due."""
     entry: Entry
+    wait: Wait | None = None
+    """What it waited for before it was first due."""
 
     @property
     def id(self) -> str:

@@ -14,10 +14,11 @@ from daemon.journal.suite.quarantining import Quarantining
 from daemon.journal.suite.reading import Reading
 from daemon.journal.suite.reopening import Reopening
 from daemon.journal.suite.revealing import ReopenedRevealing, Revealing
+from daemon.journal.suite.waiting import Waiting
 
 
 class JournalConformance(
-    Appending, Delivering, DeadLetters, Quarantining, Forgetting, Reading, FollowUps, Gaps, Revealing
+    Appending, Delivering, DeadLetters, Quarantining, Forgetting, Reading, FollowUps, Gaps, Revealing, Waiting
 ):
     """What every journal does."""
 

@@ -20,7 +20,7 @@ ENTRY = Entry(42, NOW, Origin.LIVE, "a1", None, "S1", Kind.TRANSITION, "Chatting
 def test_states() -> None:
     """A state is spelled in the journal, in exports and in metrics as outside readers know it."""
     assert {str(state) for state in DeliveryState} == {
-        *("waiting", "due", "running", "delivered", "dead", "withdrawn"),
+        *("waiting", "due", "running", "delivered", "dead", "withdrawn", "not_wanted"),
     }
 
 

@@ -1,10 +1,11 @@
 """Deliveries in SQLite. Each function runs in the transaction that is open."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from fbsessiond.finding import Finding
-from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Draft, Lease, Settlement
+from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Lease, Settlement, Wait
 from fbsessiond.journal.sqlite.file import read_queries
 from fbsessiond.journal.sqlite.rows import from_microseconds, to_delivery, to_entry, to_microseconds
 
@@ -12,20 +13,33 @@ _SQL = read_queries("deliveries.sql")
 _LAST = 2**63 - 1
 
 
-def append(connection: sqlite3.Connection, agent: str, drafts: Sequence[Draft], first: int) -> None:
-    """Write the deliveries that entries cause, which are numbered from `first`."""
-    rows = [
-        {
-            "handler": wanted.handler,
-            "agent": agent,
-            "session": draft.change.session,
-            "seq": seq,
-            "due_at": to_microseconds(wanted.due_at),
-        }
-        for seq, draft in enumerate(drafts, first)
-        for wanted in draft.wanted
-    ]
-    connection.executemany(_SQL["append"], rows)
+class Key(NamedTuple):
+    """What names a delivery."""
+
+    handler: str
+    agent: str
+    session: str | None
+    seq: int
+
+
+def append(connection: sqlite3.Connection, rows: Iterable[tuple[Key, int, Wait | None]]) -> None:
+    """Write deliveries, each with when it is due, and what it waits for until then."""
+    connection.executemany(
+        _SQL["append"], [{**key._asdict(), "due_at": due_at, "wait": wait} for key, due_at, wait in rows]
+    )
+
+
+def append_settled(connection: sqlite3.Connection, rows: Iterable[tuple[Key, DeliveryState, str, int]]) -> None:
+    """Write deliveries that ended before they began, each with its state, why and when."""
+    connection.executemany(
+        _SQL["append_settled"],
+        [(key.seq, *key[:3], state.value, 0, because, at) for key, state, because, at in rows],
+    )
+
+
+def promote(connection: sqlite3.Connection, key: Key) -> None:
+    """Make the next delivery of a session and handler due, when it was to be."""
+    connection.execute(_SQL["promote"], {"handler": key.handler, "agent": key.agent, "session": key.session})
 
 
 def lease_due(
@@ -34,7 +48,7 @@ def lease_due(
     """Hand out what is due, numbered from `number`."""
     rows = connection.execute(_SQL["find_due"], (handler, now, most)).fetchall()
     leases = [
-        Lease(each, handler, row[0], from_microseconds(row[1]), to_entry(row[2:]))
+        Lease(each, handler, row[0], from_microseconds(row[1]), to_entry(row[3:]), Wait(row[2]) if row[2] else None)
         for each, row in enumerate(rows, number)
     ]
     connection.executemany(_SQL["lease"], [(until, lease.number, *_key(lease)) for lease in leases])
@@ -51,10 +65,10 @@ def settle(connection: sqlite3.Connection, settlement: Settlement, now: int) -> 
         return False
     if not connection.execute(_SQL["remove_pending"], (*_key(lease), lease.number)).rowcount:
         return False
-    handler, agent, session, seq = _key(lease)
+    key = _key(lease)
     outcome = (settlement.state.value, settlement.attempts, settlement.because, now)
-    connection.execute(_SQL["append_settled"], (seq, handler, agent, session, *outcome))
-    connection.execute(_SQL["promote"], {"handler": handler, "agent": agent, "session": session})
+    connection.execute(_SQL["append_settled"], (key.seq, *key[:3], *outcome))
+    promote(connection, key)
     return True
 
 
@@ -110,5 +124,5 @@ def forget(connection: sqlite3.Connection, stays: int) -> None:
     connection.execute(_SQL["forget"], (stays,))
 
 
-def _key(lease: Lease) -> tuple[str, str, str | None, int]:
-    return lease.handler, lease.entry.agent, lease.entry.session, lease.entry.seq
+def _key(lease: Lease) -> Key:
+    return Key(lease.handler, lease.entry.agent, lease.entry.session, lease.entry.seq)

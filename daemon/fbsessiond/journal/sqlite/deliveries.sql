@@ -1,12 +1,12 @@
 -- append: due at its time if it is the first of its session and handler, behind the others if not
-INSERT INTO pending (handler, agent, session, seq, wanted_at, due_at)
-SELECT :handler, :agent, :session, :seq, :due_at,
+INSERT INTO pending (handler, agent, session, seq, wanted_at, wait, due_at)
+SELECT :handler, :agent, :session, :seq, :due_at, :wait,
     CASE WHEN EXISTS (
         SELECT 1 FROM pending WHERE handler = :handler AND agent = :agent AND session = :session
     ) THEN NULL ELSE :due_at END;
 
 -- find_due: the deliveries of a handler that are due, the longest due first
-SELECT p.attempts, p.wanted_at,
+SELECT p.attempts, p.wanted_at, p.wait,
     e.seq, e.received_at, e.origin, e.agent, e.channel, e.session, e.kind, e.before, e.after, e.notification, e.document
 FROM pending AS p JOIN entries AS e ON e.seq = p.seq
 WHERE p.handler = ? AND p.due_at <= ? ORDER BY p.due_at LIMIT ?;
@@ -41,7 +41,8 @@ SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.bec
 FROM settled AS d JOIN entries AS e ON e.seq = d.seq WHERE d.seq BETWEEN :first AND :last
 UNION ALL
 SELECT p.seq, p.handler, p.agent, p.session, e.after,
-    CASE WHEN p.lease <> 0 THEN 'running' WHEN p.due_at IS NULL THEN 'waiting' ELSE 'due' END,
+    CASE WHEN p.lease <> 0 THEN 'running' WHEN p.due_at IS NULL OR (p.wait IS NOT NULL AND p.attempts = 0) THEN 'waiting'
+        ELSE 'due' END,
     p.attempts, p.because, coalesce(p.due_at, p.wanted_at)
 FROM pending AS p JOIN entries AS e ON e.seq = p.seq WHERE p.seq BETWEEN :first AND :last
 ORDER BY 1, 2;
@@ -72,7 +73,8 @@ UPDATE settled SET state = 'withdrawn', because = ?, at = ? WHERE seq = ? AND ha
 -- count: deliveries by state
 SELECT state, count(*) FROM settled GROUP BY state
 UNION ALL
-SELECT CASE WHEN lease <> 0 THEN 'running' WHEN due_at IS NULL THEN 'waiting' ELSE 'due' END AS state, count(*)
+SELECT CASE WHEN lease <> 0 THEN 'running' WHEN due_at IS NULL OR (wait IS NOT NULL AND attempts = 0) THEN 'waiting'
+    ELSE 'due' END AS state, count(*)
 FROM pending GROUP BY 1;
 
 -- check: deliveries of entries that aren't there, and sessions and handlers without or with several first ones

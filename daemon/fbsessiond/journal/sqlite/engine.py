@@ -10,7 +10,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +18,21 @@ from fbsessiond.errors import JournalError
 from fbsessiond.follow_up import Progress
 from fbsessiond.gap import Watched
 from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Reader, gaps_of
-from fbsessiond.journal.records import DeliveryState, Draft, FollowUpLease, Lease, Misfit, Quarantined, Settlement
-from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine, reveals
+from fbsessiond.journal.records import (
+    DeliveryState,
+    Draft,
+    Entry,
+    FollowUpLease,
+    Lease,
+    Misfit,
+    Quarantined,
+    Settlement,
+)
+from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine, reveals, waiting
 from fbsessiond.journal.sqlite.file import MEMORY, Lock, Log, fact, open_to_write, space_at
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from fbsessiond.journal.sqlite.retention import forget, give_back
-from fbsessiond.journal.sqlite.rows import from_microseconds, to_microseconds
+from fbsessiond.journal.sqlite.rows import MICROSECOND, from_microseconds, to_microseconds
 from fbsessiond.message import Batch
 from fbsessiond.notification import Document
 from fbsessiond.reserve import DiskSpace
@@ -80,6 +89,23 @@ class SqliteJournal(Journal):
         """Read sessions by their index."""
         return self._guarded(lambda: entries.open_sessions(self.connection, agent))
 
+    async def standing(self) -> Sequence[Entry]:
+        """Read the last transition of each open session, by its index."""
+        return self._guarded(lambda: entries.standing(self.connection))
+
+    async def clocks(self, handler: str) -> Sequence[Entry]:
+        """Read what is pending of a handler."""
+        return self._guarded(lambda: list(waiting.clocks(self.connection, handler)))
+
+    async def wind(self, handler: str, clocks: Sequence[tuple[Entry, datetime]], now: datetime) -> None:
+        """Set clocks in one transaction."""
+        times = [(entry, to_microseconds(at)) for entry, at in clocks]
+        await self._submit(lambda: self._wind(handler, times, to_microseconds(now)))
+
+    async def shift(self, by: timedelta) -> None:
+        """Move due dates in one transaction."""
+        await self._submit(lambda: self._shift(by // MICROSECOND))
+
     async def watch(self, agent: str, now: datetime) -> Watched:
         """Mark the agent's chain as broken by a start."""
         await self._submit(lambda: gaps.watch(self.connection, agent, to_microseconds(now)))
@@ -88,6 +114,10 @@ class SqliteJournal(Journal):
     async def watched(self, agent: str) -> Watched:
         """Read the agent's row, and its gaps that aren't closed."""
         return self._guarded(lambda: gaps.watched(self.connection, agent)[0])
+
+    async def is_in_doubt(self, agent: str) -> bool:
+        """Look for the agent's break, and its gaps that aren't closed."""
+        return self._guarded(lambda: gaps.is_in_doubt(self.connection, agent))
 
     async def doubt(self, agent: str) -> None:
         """Void the chain in one transaction."""
@@ -272,18 +302,25 @@ class SqliteJournal(Journal):
     # What stands in the transactions, and what it wakes.
 
     def _append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
-        self._woken.update(wanted.handler for draft in drafts for wanted in draft.wanted)
         if self._arrivals:
             sessions = {draft.change.session for draft in drafts}
             self._arrived += [event for session in sessions for event in self._arrivals.get((batch.agent, session), ())]
         self.log.add(sum(len(message.raw) for message in batch.messages))
         entries.append(self.connection, batch, drafts, self._last_seq + 1)
-        deliveries.append(self.connection, batch.agent, drafts, self._last_seq + 1)
+        self._woken |= waiting.append(self.connection, batch, drafts, self._last_seq + 1)
         self._last_seq += len(drafts)
         quarantine.append(self.connection, batch, misfits, self._last_quarantined + 1)
         self._last_quarantined += len(misfits)
         if batch.proof is not None and gaps.prove(self.connection, batch.agent, batch.proof):
             self._woken.add(gaps_of(batch.agent))
+
+    def _wind(self, handler: str, clocks: Sequence[tuple[Entry, int]], now: int) -> None:
+        self._woken.add(handler)
+        waiting.wind(self.connection, handler, clocks, now)
+
+    def _shift(self, by: int) -> None:
+        waiting.shift(self.connection, by)
+        follow_ups.shift(self.connection, by)
 
     def _lease(self, handler: str, most: int, now: int, until: int) -> Sequence[Lease]:
         leases = deliveries.lease_due(self.connection, handler, most, now, until, self._last_lease + 1)

@@ -54,6 +54,11 @@ def open_sessions(connection: sqlite3.Connection, agent: str) -> dict[str, str]:
     return dict(connection.execute(_SQL["open_sessions"], (agent,)))
 
 
+def standing(connection: sqlite3.Connection) -> list[Entry]:
+    """Return, of each session that could still change, the entry that brought it to its state, where it is there."""
+    return [to_entry(row) for row in connection.execute(_SQL["standing"])]
+
+
 def shown(connection: sqlite3.Connection, agent: str, session: str, after: int) -> bool:
     """Say whether a notification after a place showed the session, and not only its messages."""
     return bool(connection.execute(_SQL["shown"], (session, agent, after)).fetchone()[0])

@@ -19,6 +19,13 @@ WHERE s.agent = ? AND s.session = ?;
 -- open_sessions: those of an agent that could still change, with their states
 SELECT session, state FROM sessions WHERE agent = ? AND state NOT IN ('Completed', 'Revoked', 'Vanished');
 
+-- standing: of each session that could still change, the entry that brought it to its state
+SELECT e.seq, e.received_at, e.origin, e.agent, e.channel, e.session, e.kind, e.before, e.after, e.notification, e.document
+FROM sessions AS s JOIN entries AS e ON e.seq = (
+    SELECT max(seq) FROM entries WHERE session = s.session AND agent = s.agent AND kind = 'transition'
+)
+WHERE s.state NOT IN ('Completed', 'Revoked', 'Vanished') ORDER BY e.seq;
+
 -- shown: whether a notification showed a session after a place; new messages don't
 SELECT EXISTS (SELECT 1 FROM entries WHERE session = ? AND agent = ? AND seq > ? AND kind <> 'messages');
 

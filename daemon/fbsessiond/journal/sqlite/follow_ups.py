@@ -74,6 +74,11 @@ def end_leases(connection: sqlite3.Connection, now: int) -> None:
     connection.execute(_SQL["end_leases"], (now,))
 
 
+def shift(connection: sqlite3.Connection, by: int) -> None:
+    """Move due dates, since the machine's time was set."""
+    connection.execute(_SQL["shift"], (by,))
+
+
 def next_due(connection: sqlite3.Connection) -> int | None:
     """Return when the next one is due."""
     found: int | None = connection.execute(_SQL["next_due"]).fetchone()[0]

@@ -101,3 +101,6 @@ WHERE state IN ('intended', 'sent', 'accepted') AND NOT EXISTS (
     SELECT 1 FROM follow_ups AS before WHERE before.seq = first.seq AND before.handler = first.handler
         AND before.step < first.step AND before.state IN ('intended', 'sent', 'accepted')
 );
+
+-- shift: since the machine's time was set
+UPDATE follow_ups SET due_at = due_at + ? WHERE due_at IS NOT NULL;

@@ -62,6 +62,11 @@ def watched(connection: sqlite3.Connection, agent: str | None = None) -> list[Wa
     return [_to_watched(connection, row) for row in connection.execute(_SQL["watched"], {"agent": agent}).fetchall()]
 
 
+def is_in_doubt(connection: sqlite3.Connection, agent: str) -> bool:
+    """Say whether an agent has a gap that isn't closed, or that has no end yet."""
+    return bool(connection.execute(_SQL["is_in_doubt"], {"agent": agent}).fetchone()[0])
+
+
 def read(connection: sqlite3.Connection, agent: str | None) -> Iterator[Gap]:
     """Yield gaps of one agent, or of all: those that have an end."""
     yield from map(_to_gap, connection.execute(_SQL["read"], {"agent": agent}))

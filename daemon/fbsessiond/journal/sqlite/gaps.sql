@@ -68,3 +68,7 @@ SELECT 'gap ' || id, 'agent ' || agent || ' isn''t known' FROM gaps WHERE agent 
 
 -- check_causes: of all gaps, and of those that have no end yet
 SELECT 'gap ' || id, cause FROM gaps UNION ALL SELECT 'agent ' || agent, broken FROM agents WHERE broken IS NOT NULL;
+
+-- is_in_doubt: whether an agent has a gap whose end, or what it hid, isn't known
+SELECT EXISTS (SELECT 1 FROM agents WHERE agent = :agent AND broken IS NOT NULL)
+    OR EXISTS (SELECT 1 FROM gaps WHERE agent = :agent AND closed_by IS NULL);

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from fbsessiond.journal.documents import own_part
-from fbsessiond.journal.sqlite import deliveries, follow_ups, gaps, quarantine
+from fbsessiond.journal.sqlite import deliveries, follow_ups, gaps, quarantine, waiting
 from fbsessiond.journal.sqlite.file import read_queries
 from fbsessiond.journal.sqlite.rows import checksum, to_microseconds
 
@@ -24,6 +24,7 @@ def forget(connection: sqlite3.Connection, before: datetime, most_bytes: int | N
     oldest = to_microseconds(before)
     quarantine.forget(connection, oldest, BITE_ENTRIES)
     gaps.forget(connection, oldest)
+    waiting.forget(connection, oldest)
     is_too_large = most_bytes is not None and _used_bytes(connection) > most_bytes
     parameters = {"before": _END_OF_TIME if is_too_large else oldest, "most": BITE_ENTRIES}
     first, stays = connection.execute(_SQL["range"], parameters).fetchone()

@@ -13,12 +13,12 @@ Row: TypeAlias = tuple[Any, ...]
 CHANGED = "its checksum doesn't fit: it was changed after it was written"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def to_microseconds(at: datetime) -> int:
     """Return microseconds since 1970, UTC."""
-    return (at - _EPOCH) // _MICROSECOND
+    return (at - _EPOCH) // MICROSECOND
 
 
 def from_microseconds(number: int) -> datetime:

@@ -74,6 +74,7 @@ CREATE TABLE pending (
     session TEXT NOT NULL,
     seq INTEGER NOT NULL,
     wanted_at INTEGER NOT NULL,     -- when it is first due
+    wait TEXT,                      -- for what until then: `for` (its state has to last), `once_after` (a throttle)
     due_at INTEGER,                 -- when it is due now; NULL behind an earlier delivery of its session
     lease INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
@@ -82,7 +83,8 @@ CREATE TABLE pending (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX pending_due ON pending (handler, due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX pending_in_full ON pending (seq, handler, wanted_at, due_at, lease, attempts, because);
+CREATE INDEX pending_in_full ON pending (seq, handler, wanted_at, wait, due_at, lease, attempts, because);
+CREATE INDEX pending_clocks ON pending (agent, session) WHERE wait = 'for';
 
 CREATE TABLE settled (
     seq INTEGER NOT NULL,
@@ -98,6 +100,17 @@ CREATE TABLE settled (
 
 CREATE INDEX settled_in_full ON settled (agent, session, state, attempts, because, at);
 CREATE INDEX settled_dead ON settled (seq, handler) WHERE state = 'dead';
+
+-- Of several transitions one counts: which one, and until when the others don't.
+CREATE TABLE throttles (
+    handler TEXT NOT NULL,
+    grouping TEXT NOT NULL,         -- what is counted together
+    until INTEGER NOT NULL,
+    seq INTEGER NOT NULL,           -- the entry that counts
+    PRIMARY KEY (handler, grouping)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX throttles_in_full ON throttles (until, seq);
 
 CREATE TABLE quarantine (
     seq INTEGER PRIMARY KEY,        -- dense, by itself

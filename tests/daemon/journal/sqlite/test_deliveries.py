@@ -2,7 +2,7 @@ import sqlite3
 from datetime import datetime
 
 from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Draft, Lease, Settlement
-from fbsessiond.journal.sqlite import deliveries, entries
+from fbsessiond.journal.sqlite import deliveries, entries, waiting
 from fbsessiond.journal.sqlite.rows import to_microseconds
 from fbsessiond.message import Batch, Origin
 from journal_parts import NOW, after, draft, other
@@ -15,7 +15,7 @@ def append(connection: sqlite3.Connection, *drafts: Draft) -> None:
     first = entries.last_seq(connection) + 1
     batch = Batch("agent1", Origin.LIVE, NOW, tuple(one.message for one in drafts))
     entries.append(connection, batch, drafts, first)
-    deliveries.append(connection, "agent1", drafts, first)
+    waiting.append(connection, batch, drafts, first)
 
 
 def at(seconds: float) -> int:
