@@ -106,7 +106,7 @@ def test_settled_conditions() -> None:
         Condition().to = ("Chatting",)  # type: ignore[misc]
 
 
-KNOWN = {
+KNOWN: dict[str, Any] = {
     "userData": {"DISP_KEY": "open", "TRIES": 3, "ContactId": "C1"},
     "participants": [{"nickname": "Vera", "type": "Customer"}],
     "capabilities": ["Complete"],
