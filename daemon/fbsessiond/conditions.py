@@ -135,9 +135,10 @@ class Candidate:
                 return f"agent/{self.agent}"
             case "contact":
                 data = self.document.get("userData") or {}
-                if contact := data.get("ContactId") or data.get("_facebookActorId"):
-                    return f"contact/{contact}"
-        return f"session/{self.agent}/{self.session}"
+                contact = data.get("ContactId") or data.get("_facebookActorId")
+                return f"contact/{contact}" if contact else self.group("session")
+            case "session":
+                return f"session/{self.agent}/{self.session}"
 
 
 def why_not(condition: Condition, candidate: Candidate) -> str | None:
