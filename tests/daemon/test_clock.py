@@ -1,6 +1,4 @@
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import cast
 
 import pytest
 
@@ -26,7 +24,7 @@ def test_monotonic() -> None:
 def test_stepped(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the machine's time is set, the clock runs on evenly until it is asked, and then follows, once."""
     by = timedelta()
-    wall = cast("Callable[[], datetime]", vars(clock_module)["_wall"])
+    wall = vars(clock_module)["_wall"]
     monkeypatch.setattr(clock_module, "_wall", lambda: wall() + by)
     clock: Clock = SystemClock()
     assert clock.stepped() == timedelta()
@@ -42,6 +40,6 @@ def test_stepped(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a time server corrects bit by bit is no step."""
     clock: Clock = SystemClock()
-    wall = cast("Callable[[], datetime]", vars(clock_module)["_wall"])
+    wall = vars(clock_module)["_wall"]
     monkeypatch.setattr(clock_module, "_wall", lambda: wall() + timedelta(milliseconds=500))
     assert clock.stepped() == timedelta()
