@@ -148,11 +148,12 @@ async def watching(
     """Run the daemon's parts for an agent of a simulated platform."""
     clock = VirtualClock()
     async with Access(Basic(AGENT, "simulated")) as access:
-        rest = Rest(simulator.url, access)
+        metrics = Metrics(clock)
+        rest = Rest(simulator.url, access, metrics.observe)
         watched = await journal.watch(AGENT, clock.now())
         lane = FollowUpLane(journal, {AGENT: rest}, clock, chance, settings or FollowUpSettings(PATIENCE))
-        intake = Intake(journal, routes, clock, Reserve(journal.space, clock))
-        pipeline = Pipeline(journal, routes, clock, chance, lane, intake)
+        intake = Intake(journal, routes, clock, Reserve(journal.space, clock), metrics.observe)
+        pipeline = Pipeline(journal, routes, clock, chance, lane, intake, metrics.observe)
         address = f"{simulator.url}/api/v2"
         source = CometdSource(
             CometdSettings(AGENT, f"{address}/notifications", sign_in_url=f"{address}/me", keep=True),
@@ -161,7 +162,6 @@ async def watching(
             chance=chance,
             position=watched.position,
         )
-        metrics = Metrics()
         reconciler = Reconciler(
             AGENT,
             journal,
@@ -170,8 +170,8 @@ async def watching(
             clock=clock,
             chance=chance,
             renew=source.renew,
-            metrics=metrics,
             settings=snapshots,
+            observe=metrics.observe,
         )
         running: list[Awaitable[None]] = [pipeline.take_all(source), pipeline.dispatch.run(), reconciler.run()]
         tasks = [asyncio.ensure_future(part) for part in running]

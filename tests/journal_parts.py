@@ -78,11 +78,11 @@ def misfit(raw: bytes = b"{", error: str = "isn't JSON") -> Misfit:
 
 async def append(
     journal: Journal, *parts: Draft | Misfit, agent: str = "agent1", at: datetime = NOW, origin: Origin = Origin.LIVE
-) -> None:
-    """Append drafts and misfits as one batch."""
+) -> int:
+    """Append drafts and misfits as one batch; return the number of its first entry."""
     batch = Batch(agent, origin, at, tuple(part.message for part in parts))
     drafts = [part for part in parts if isinstance(part, Draft)]
-    await journal.append(batch, drafts, [part for part in parts if isinstance(part, Misfit)])
+    return await journal.append(batch, drafts, [part for part in parts if isinstance(part, Misfit)])
 
 
 async def lease(

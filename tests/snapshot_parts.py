@@ -1,6 +1,7 @@
 """What the tests of snapshots share: the daemon beside the simulated GWS, gaps, and what comes of them."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -55,13 +56,13 @@ def changes(here: Floor) -> list[tuple[str | None, str | None, str | None]]:
 
 
 def counted(here: Floor) -> dict[str, float]:
-    """Return the counters that aren't 0, each by its name and its label."""
+    """Return the counters of gaps and comparisons that aren't 0, each by its name and its label."""
     body, _ = here.daemon.metrics.exposition()
     return {
         " ".join([sample.name.removeprefix("fbsessiond_"), *sample.labels.values()]): sample.value
         for family in text_string_to_metric_families(body.decode())
         for sample in family.samples
-        if sample.value and family.type == "counter"
+        if sample.value and family.type == "counter" and re.match("fbsessiond_(gap|silence|snapshot)", family.name)
     }
 
 

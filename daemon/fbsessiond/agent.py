@@ -1,6 +1,6 @@
 """One agent whose sessions are watched: the way to GWS, the notifications, and what keeps their picture true."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
+from fbsessiond.cometd.events import ConnectionEvent
 from fbsessiond.cometd.source import CometdSettings, CometdSource
 from fbsessiond.configuration import GwsSettings, Settings
 from fbsessiond.errors import ConfigurationError
+from fbsessiond.events import Event
 from fbsessiond.gap import Watched, coverage_of
 from fbsessiond.gws.access import Access, Basic, Bearer, Credentials
 from fbsessiond.gws.rest import Rest
@@ -20,7 +22,6 @@ from fbsessiond.reconciling import Reconciler, SnapshotSettings
 
 if TYPE_CHECKING:
     from fbsessiond.intake import Intake
-    from fbsessiond.metrics import Metrics  # whose library takes its time to import
 
 RESUMABLE = timedelta(minutes=10)
 """How old the last proof may be for the CometD session to be taken up: the server's default is to keep it for 10 s."""
@@ -47,10 +48,10 @@ async def watching(
     gws: GwsSettings,
     journal: Journal,
     intake: "Intake",
-    metrics: "Metrics",
     clock: Clock,
     chance: Chance,
     snapshots: SnapshotSettings,
+    observe: Callable[[Event | ConnectionEvent], None] = lambda _: None,
 ) -> AsyncGenerator[Agent, None]:
     """Put an agent's parts together, where the last process left off.
 
@@ -61,8 +62,8 @@ async def watching(
         watched = await journal.watch(name, clock.now())
         position = position_of(watched, clock.now()) if gws.resume else None
         settings = replace(source_settings(gws), keep=gws.resume)
-        source = CometdSource(settings, access, clock=clock, chance=chance, position=position)
-        rest = Rest(str(gws.url), access)
+        source = CometdSource(settings, access, clock=clock, chance=chance, position=position, observe=observe)
+        rest = Rest(str(gws.url), access, observe)
         reconciler = Reconciler(
             name,
             journal,
@@ -71,8 +72,8 @@ async def watching(
             clock=clock,
             chance=chance,
             renew=source.renew,
-            metrics=metrics,
             settings=snapshots,
+            observe=observe,
         )
         yield Agent(name, rest, source, reconciler)
 
@@ -83,11 +84,13 @@ def standing(agents: Sequence[Agent], reader: Reader, now: datetime) -> Standing
     coverages = [coverage_of(watched, reader.gaps(agent=watched.agent), now) for watched in rows]
     observed = sum((one.observed for one in coverages), timedelta())
     covered = sum((one.covered for one in coverages), timedelta())
+    connects = [at for agent in agents if (at := agent.source.status.last_connect_at) is not None]
     return Standing(
         agents=len(agents),
         connected=sum(agent.source.status.healthy for agent in agents),
         in_gap=sum(watched.broken is not None for watched in rows),
         coverage=covered / observed if observed else None,
+        silent_for=max((now - at for at in connects), default=None),
     )
 
 

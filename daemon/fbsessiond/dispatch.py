@@ -22,6 +22,7 @@ from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.durations import format_duration
 from fbsessiond.errors import DiskError
+from fbsessiond.events import AttemptBegan, AttemptEnded, AttemptOutcome, Observe, unobserved
 from fbsessiond.follow_up import FollowUp
 from fbsessiond.gap import Gap, read_gap
 from fbsessiond.handler import Defer, Delivery, Done, Reject
@@ -62,6 +63,13 @@ class Verdict:
     pause: timedelta | None = None
     follow_ups: Sequence[FollowUp] = ()
 
+    @property
+    def outcome(self) -> AttemptOutcome:
+        """The same in the words of events."""
+        if self.state is DeliveryState.DUE:
+            return AttemptOutcome.FAILED if self.failed else AttemptOutcome.DEFERRED
+        return AttemptOutcome(self.state)
+
 
 @dataclass(frozen=True, slots=True)
 class Raised:
@@ -80,10 +88,12 @@ class Dispatch:
         clock: Clock,
         chance: Chance,
         follow_ups: Lane[FollowUpLease] | None = None,
+        observe: Observe = unobserved,
     ) -> None:
         """Take the handlers, and what carries out follow-ups; without it they stay intended."""
         self._workers: list[Worker[Any]] = [
-            Worker(HandlerLane(journal, route, clock, chance), journal.wakes(route.name), clock) for route in routes
+            Worker(HandlerLane(journal, route, clock, chance, observe), journal.wakes(route.name), clock)
+            for route in routes
         ]
         if follow_ups is not None:
             self._workers.append(Worker(follow_ups, journal.wakes(follow_ups.name), clock))
@@ -116,8 +126,11 @@ class Dispatch:
 class HandlerLane:
     """One handler's deliveries."""
 
-    def __init__(self, journal: Journal, route: Route, clock: Clock, chance: Chance) -> None:
+    def __init__(
+        self, journal: Journal, route: Route, clock: Clock, chance: Chance, observe: Observe = unobserved
+    ) -> None:
         self.route = route
+        self._observe = observe
         self.name = route.name
         self.concurrency = route.delivery.concurrency
         self._journal = journal
@@ -138,7 +151,12 @@ class HandlerLane:
 
     async def carry_out(self, lease: Lease, current: Callable[[], Lease]) -> None:
         """Run the handler, and settle how that ended. Raises `DiskError`."""
-        verdict = await self._not_now(lease) or await self._attempt(lease)
+        began_at = self._clock.monotonic()
+        seconds = None
+        if (verdict := await self._not_now(lease)) is None:
+            self._observe(AttemptBegan(lease))
+            verdict = await self._attempt(lease)
+            seconds = self._clock.monotonic() - began_at
         now = self._clock.now()
         attempts = lease.attempts + (verdict.failed or verdict.state in {DeliveryState.DELIVERED, DeliveryState.DEAD})
         due_at = None
@@ -148,6 +166,7 @@ class HandlerLane:
             due_at = now + (self._pause(attempts) if verdict.pause is None else verdict.pause)
         settlement = Settlement(current(), verdict.state, attempts, verdict.because, due_at, verdict.follow_ups)
         await self._journal.settle([settlement], now)
+        self._observe(AttemptEnded(lease, verdict.outcome, now, seconds))
         self._say(lease, verdict, attempts, due_at)
 
     async def _not_now(self, lease: Lease) -> Verdict | None:

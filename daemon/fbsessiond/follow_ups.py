@@ -13,6 +13,7 @@ from fbsessiond.carrying import Carrying, Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.errors import DiskError
+from fbsessiond.events import FollowUpBegan, FollowUpPaused, Observe, unobserved
 from fbsessiond.follow_up import FollowUpState, Progress, Webhook
 from fbsessiond.gws.rest import Rest
 from fbsessiond.handler import Defer, Done, Handler, Reject
@@ -57,9 +58,11 @@ class FollowUpLane:
         chance: Chance,
         settings: FollowUpSettings = FollowUpSettings(),
         handlers: Mapping[str, Handler] = MappingProxyType({}),
+        observe: Observe = unobserved,
     ) -> None:
         """Take the REST client of each agent, and the handlers by name, for the webhooks among the follow-ups."""
         self._handlers = handlers
+        self._observe = observe
         self.concurrency = settings.concurrency
         self._journal = journal
         self._rests = rests
@@ -84,8 +87,11 @@ class FollowUpLane:
 
     async def carry_out(self, lease: FollowUpLease, current: Callable[[], FollowUpLease]) -> None:
         """Go on with one follow-up, and write down how that ended. Raises `DiskError` and `RefusedError`."""
+        self._observe(FollowUpBegan(lease))
+        began_at = self._clock.monotonic()
         progress = await self._go_on(lease, current)
         await self._record(current(), progress)
+        self._observe(FollowUpPaused(lease, progress, self._clock.monotonic() - began_at))
         self._say(lease, progress)
 
     async def _go_on(self, lease: FollowUpLease, current: Callable[[], FollowUpLease]) -> Progress:

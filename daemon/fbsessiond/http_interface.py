@@ -11,12 +11,12 @@ import os
 import re
 import socket
 import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -26,8 +26,8 @@ from fbsessiond.configuration import UNIX, is_loopback
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.readiness import Checks, details, is_ready, verdict
 
-if TYPE_CHECKING:
-    from fbsessiond.metrics import Metrics  # whose library takes its time to import
+Exposition: TypeAlias = Callable[[], tuple[bytes, str]]
+"""Returns all metrics as they are now, and their content type."""
 
 PATHS = ("/livez", "/readyz", "/readyz?verbose", "/metrics")
 
@@ -59,7 +59,7 @@ _HOST = re.compile(r"\[?([^\[\]]*?)\]?(?::\d*)?", re.ASCII)
 
 
 @asynccontextmanager
-async def serving(listen: str, checks: Checks, metrics: "Metrics", clock: Clock) -> AsyncGenerator[str | None, None]:
+async def serving(listen: str, checks: Checks, metrics: Exposition, clock: Clock) -> AsyncGenerator[str | None, None]:
     """Serve at an address, written as `[http] listen` is; yield it with the port that it got. "": none, and None.
 
     Raises `ConfigurationError` where it can't listen.
@@ -94,7 +94,7 @@ async def serving(listen: str, checks: Checks, metrics: "Metrics", clock: Clock)
 @dataclass(frozen=True, slots=True)
 class _Interface:
     checks: Checks
-    metrics: "Metrics"
+    metrics: Exposition
     clock: Clock
     is_tcp: bool
 
@@ -123,7 +123,7 @@ class _Interface:
                 words = details(checks, self.clock.now()) if "verbose" in request.query else verdict(checks)
                 return _text(words, HTTPStatus.OK if is_ready(checks) else HTTPStatus.SERVICE_UNAVAILABLE)
             case "/metrics":
-                body, content_type = self.metrics.exposition()
+                body, content_type = self.metrics()
                 return web.Response(body=body, headers={"Content-Type": content_type})
             case _:
                 return _text(f"there is nothing here; there is {', '.join(PATHS)}\n", HTTPStatus.NOT_FOUND)

@@ -12,6 +12,7 @@ from fbsessiond import limits
 from fbsessiond.clock import Clock
 from fbsessiond.conditions import UNDECIDED, Candidate
 from fbsessiond.envelope import open_envelope
+from fbsessiond.events import BatchTaken, Observe, unobserved
 from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.records import Draft, Misfit, NotWanted, Quarantined, Wait, Wanted
 from fbsessiond.message import Batch, Message, Origin
@@ -33,9 +34,17 @@ class Intake:
     change, nothing else of the same agent comes between. Different agents' batches share the journal's commits.
     """
 
-    def __init__(self, journal: Journal, routes: Sequence[Route], clock: Clock, reserve: Reserve | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        routes: Sequence[Route],
+        clock: Clock,
+        reserve: Reserve | None = None,
+        observe: Observe = unobserved,
+    ) -> None:
         """Take what it writes to; without a reserve, the disk may become full."""
         self._reserve = reserve
+        self._observe = observe
         self._journal = journal
         self._clock = clock
         self._routes = routes
@@ -65,7 +74,9 @@ class Intake:
                     drafts += await self._understand(message, batch, learned, place)
                 except InvalidNotification as error:
                     misfits.append(Misfit(message, str(error)))
-            await self._journal.append(batch, drafts, misfits)
+            began_at = self._clock.monotonic()
+            first_seq = await self._journal.append(batch, drafts, misfits)
+            self._observe(BatchTaken(batch, self._clock.monotonic() - began_at, first_seq, drafts, len(misfits)))
             self._remember(learned)
         for misfit in misfits:
             log.warning("message.quarantined", agent=batch.agent, channel=misfit.message.channel, error=misfit.error)

@@ -26,6 +26,9 @@ KNOWN_SESSIONS = 4_096
 EXPRESSION_CHARACTERS = 4_000
 """The longest expression of `when`."""
 
+BACKLOG_COUNTED = 10_000
+"""How many pending deliveries of a handler are counted at a scrape, which takes about 4 ms."""
+
 PROBLEM_CHARACTERS = 2_000
 """How much is kept of an error's text in the journal."""
 

@@ -42,6 +42,8 @@ class Standing:
     """How many of them can't be sure at this moment to hear everything."""
     coverage: float | None = None
     """The share of the observed time that is covered, all agents together, 0 to 1; None: nothing was observed yet."""
+    silent_for: timedelta | None = None
+    """How long ago the agent's last connect succeeded for whom that is longest ago; None: there was none yet."""
 
 
 def is_ready(checks: Sequence[Check]) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -20,6 +19,7 @@ from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.dates import iso
 from fbsessiond.errors import UnavailableError
+from fbsessiond.events import GapFound, Observe, SilenceFound, SnapshotCompared, SnapshotOutcome, unobserved
 from fbsessiond.gap import Gap, Watched, span
 from fbsessiond.gws.rest import Rest
 from fbsessiond.intake import Intake
@@ -29,9 +29,6 @@ from fbsessiond.message import Batch, Message, Origin
 from fbsessiond.notification import AnyNotification, Document, InvalidNotification, SessionNotification, read
 from fbsessiond.session import TERMINAL_STATES, VANISHED
 from fbsessiond.transition import Change, Kind, derive, state_of
-
-if TYPE_CHECKING:
-    from fbsessiond.metrics import Metrics  # whose library takes its time to import
 
 log = structlog.get_logger(__name__)
 
@@ -103,8 +100,8 @@ class Reconciler:
         clock: Clock,
         chance: Chance,
         renew: Callable[[], None],
-        metrics: "Metrics",
         settings: SnapshotSettings = SnapshotSettings(),
+        observe: Observe = unobserved,
     ) -> None:
         """Take an agent's parts; `renew` begins its CometD session anew."""
         self._agent = agent
@@ -115,7 +112,7 @@ class Reconciler:
         self._chance = chance
         self._renew = renew
         self._settings = settings
-        self._metrics = metrics
+        self._observe = observe
         self._found: set[datetime] = set()
 
     async def run(self) -> None:
@@ -136,7 +133,7 @@ class Reconciler:
             except UnavailableError as error:
                 failures += 1
                 pause = backoff(FIRST_BACKOFF, failures, LONGEST_BACKOFF, self._chance)
-                self._metrics.snapshots.labels("unavailable").inc()
+                self._observe(SnapshotCompared(SnapshotOutcome.UNAVAILABLE))
                 log.warning(
                     "snapshot.unavailable",
                     agent=self._agent,
@@ -158,10 +155,7 @@ class Reconciler:
         """Tell of each gap once, when it has ended."""
         for gap in watched.gaps:
             if gap.begin not in self._found:
-                self._metrics.gaps.labels(gap.cause.value).inc()
-                self._metrics.gap_seconds.labels(gap.cause.value).inc(
-                    ((gap.end or gap.begin) - gap.begin).total_seconds()
-                )
+                self._observe(GapFound(gap))
                 log.warning("gap.found", agent=self._agent, **gap.written())
         self._found = {gap.begin for gap in watched.gaps}
 
@@ -181,7 +175,8 @@ class Reconciler:
             batch = Batch(self._agent, Origin.SNAPSHOT, self._clock.now(), tuple(messages))
             changes = await self._intake.take(batch, look.place)
         await self._journal.agree(self._agent, look.at)
-        self._count([change.kind for change in changes])
+        outcome = SnapshotOutcome.DIFFERED if changes else SnapshotOutcome.AGREED
+        self._observe(SnapshotCompared(outcome, [change.kind for change in changes]))
         log.info("gap.repaired", agent=self._agent, **gap.written(), changes=len(changes))
 
     async def _compare(self) -> None:
@@ -192,13 +187,13 @@ class Reconciler:
             return  # a gap that came meanwhile explains it, and is repaired next
         if not look.changes:
             await self._journal.agree(self._agent, look.at)
-            self._count([])
+            self._observe(SnapshotCompared(SnapshotOutcome.AGREED))
             return
         if not await self._is_still_so(look):
             return  # it was on its way, or the chain broke: the next comparison tells
         log.error("gap.silent", agent=self._agent, sessions=len(look.changes), since=iso(watched.compared_at))
-        self._metrics.snapshots.labels("differed").inc()  # what differs is counted where it is written down
-        self._metrics.silences.inc()
+        self._observe(SnapshotCompared(SnapshotOutcome.DIFFERED))  # what differs is told where it is written down
+        self._observe(SilenceFound())
         await self._journal.doubt(self._agent)
         self._renew()
 
@@ -211,11 +206,6 @@ class Reconciler:
             await asyncio.sleep(self._settings.settling.total_seconds())
         look = (await self._look()).only(seen.changes)
         return bool(look.changes.items() & seen.changes.items())
-
-    def _count(self, kinds: Sequence[Kind]) -> None:
-        self._metrics.snapshots.labels("differed" if kinds else "agreed").inc()
-        for kind in kinds:
-            self._metrics.differences.labels(kind.value).inc()
 
     async def _settled_look(self) -> Look:
         """Look until each session whose state differed at first differs twice in the same way, or no more.

@@ -5,24 +5,26 @@ import itertools
 import signal
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from fbsessiond.agent import gws_of, standing, watching
+from fbsessiond.agent import Agent, gws_of, standing, watching
 from fbsessiond.carrying import Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.configuration import Configuration, FollowUpsSettings, JournalSettings
 from fbsessiond.dispatch import Dispatch
 from fbsessiond.errors import ConfigurationError
+from fbsessiond.events import Observe, unobserved
 from fbsessiond.follow_ups import FollowUpLane, FollowUpSettings
 from fbsessiond.http_interface import serving
 from fbsessiond.intake import Intake
 from fbsessiond.journal.engines import open_journal
-from fbsessiond.journal.interface import Journal
+from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.message import Source
-from fbsessiond.readiness import Check
+from fbsessiond.readiness import Check, Checks, is_ready
 from fbsessiond.reconciling import SnapshotSettings
 from fbsessiond.reserve import Reserve
 from fbsessiond.revealing import pass_on_reveals
@@ -32,6 +34,7 @@ from fbsessiond.watch import LoopWatch
 from fbsessiond.winding import wind_clocks
 
 if TYPE_CHECKING:
+    from fbsessiond.gauges import Readings
     from fbsessiond.metrics import Metrics  # whose library takes its time to import
 
 log = structlog.get_logger(__name__)
@@ -57,10 +60,11 @@ class Pipeline:
         chance: Chance,
         follow_ups: FollowUpLane | None = None,
         intake: Intake | None = None,
+        observe: Observe = unobserved,
     ) -> None:
         """Put them together; without `follow_ups`, what handlers ask for is written down, and nothing is sent."""
         self.intake = intake or Intake(journal, routes, clock)
-        self.dispatch = Dispatch(journal, routes, clock, chance, follow_ups)
+        self.dispatch = Dispatch(journal, routes, clock, chance, follow_ups, observe)
 
     async def take_all(self, source: Source) -> None:
         """Journal what a source yields, until it ends; it is asked for more only when a batch is on disk, and has room.
@@ -107,7 +111,7 @@ async def run_daemon(
     from fbsessiond.metrics import Metrics  # noqa: PLC0415  its library takes its time to import
 
     manager = manager or ServiceManager(None)
-    metrics = Metrics()
+    metrics = Metrics(clock)
     with _asked(reload or (lambda: configuration), manager, clock) as asked:
         current: Configuration | None = configuration
         before: Configuration | None = None
@@ -140,24 +144,27 @@ async def _run_with(
     async with AsyncExitStack() as stack:
         journal = open_journal(settings.journal.url, configuration.state_directory, clock.now())
         stack.callback(journal.close)
+        journal.time_with(metrics.timed)
         await stack.enter_async_context(running_handlers(routes))
-        stack.enter_context(LoopWatch(clock))
+        stack.enter_context(LoopWatch(clock, late=metrics.count_lag))
         await wind_clocks(journal, routes, clock)
         reserve = Reserve(journal.space, clock, settings.journal.reserve)
-        intake = Intake(journal, routes, clock, reserve)
-        agent = await stack.enter_async_context(watching(gws, journal, intake, metrics, clock, chance, snapshots))
+        observe = metrics.observe
+        intake = Intake(journal, routes, clock, reserve, observe)
+        agent = await stack.enter_async_context(watching(gws, journal, intake, clock, chance, snapshots, observe))
         handlers = {route.name: route.handler for route in routes}
         follow_ups = FollowUpLane(
-            journal, {agent.name: agent.rest}, clock, chance, follow_up_settings(settings.follow_ups), handlers
+            journal, {agent.name: agent.rest}, clock, chance, follow_up_settings(settings.follow_ups), handlers, observe
         )
-        pipeline = Pipeline(journal, routes, clock, chance, follow_ups, intake)
+        pipeline = Pipeline(journal, routes, clock, chance, follow_ups, intake, observe)
         reader = journal.reader()
-        metrics.standing = lambda: standing([agent], reader, clock.now())
 
         def checks() -> Sequence[Check]:
             return [*agent.checks(reader), reserve.check()]
 
-        address = await stack.enter_async_context(serving(settings.http.listen, checks, metrics, clock))
+        metrics.expect(list(handlers))
+        metrics.gauges.read = partial(_readings, agent, reserve, journal, reader, list(handlers), checks, clock)
+        address = await stack.enter_async_context(serving(settings.http.listen, checks, metrics.exposition, clock))
         log.info("daemon.started", agent=agent.name, handlers=[route.name for route in routes], http=address)
         await until_first(
             asked.until_asked(),
@@ -168,6 +175,28 @@ async def _run_with(
             pass_on_reveals(journal, routes),
             manager.keep_informed(checks, lambda: reserve.is_used or agent.source.is_moving),
         )
+
+
+def _readings(
+    agent: Agent,
+    reserve: Reserve,
+    journal: Journal,
+    reader: Reader,
+    handlers: Sequence[str],
+    checks: Checks,
+    clock: Clock,
+) -> "Readings":
+    """Look up what is read at each scrape."""
+    from fbsessiond.gauges import Readings  # noqa: PLC0415  as above
+
+    now, space = clock.now(), journal.space()
+    return Readings(
+        is_ready=is_ready(checks()),
+        standing=standing([agent], reader, now),
+        backlog=reader.backlog(handlers, now),
+        is_intake_paused=reserve.is_used,
+        free_bytes=None if space is None else space.free_bytes,
+    )
 
 
 def follow_up_settings(table: FollowUpsSettings) -> FollowUpSettings:

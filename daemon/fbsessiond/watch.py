@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Self
 
@@ -32,8 +32,15 @@ class LoopWatch:
     """A context manager that watches the running loop from another thread."""
 
     def __init__(
-        self, clock: Clock, *, blocked_seconds: float = BLOCKED_SECONDS, look_seconds: float = LOOK_SECONDS
+        self,
+        clock: Clock,
+        *,
+        late: Callable[[float], None] = lambda _: None,
+        blocked_seconds: float = BLOCKED_SECONDS,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
+        """Watch; `late` is told at each look how many seconds the loop was late for it."""
+        self._late = late
         self._clock = clock
         self._blocked_seconds = blocked_seconds
         self._look_seconds = look_seconds
@@ -43,7 +50,8 @@ class LoopWatch:
         self._thread = threading.Thread(target=self._watch, name="loop watch", daemon=True)
 
     def __enter__(self) -> Self:
-        self._note_turn()
+        self._turned_at = self._clock.monotonic()
+        self._plan_turn()
         self._thread.start()
         return self
 
@@ -52,9 +60,13 @@ class LoopWatch:
         self._turn.cancel()
         self._thread.join()
 
-    def _note_turn(self) -> None:
-        self._turned_at = self._clock.monotonic()
+    def _plan_turn(self) -> None:
         self._turn = self._loop.call_later(self._look_seconds, self._note_turn)
+
+    def _note_turn(self) -> None:
+        before, self._turned_at = self._turned_at, self._clock.monotonic()
+        self._late(max(0.0, self._turned_at - before - self._look_seconds))
+        self._plan_turn()
 
     def _watch(self) -> None:
         reported: float | None = None

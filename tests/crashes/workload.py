@@ -186,11 +186,12 @@ class BatchClock:
 class ReportingJournal(SqliteJournal):
     """The journal, and a line for each thing as soon as the journal says that it is on disk."""
 
-    async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
+    async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> int:
         """Append, and say which batch it was."""
-        await super().append(batch, drafts, misfits)
+        first_seq = await super().append(batch, drafts, misfits)
         assert isinstance(batch.proof, Proof)
         report("batch", (batch.proof.position or b"").decode())
+        return first_seq
 
     async def settle(self, settlements: Sequence[Settlement], now: datetime) -> None:
         """Settle, and say which deliveries these were."""

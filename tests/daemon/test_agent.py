@@ -33,7 +33,6 @@ from fbsessiond.journal.engines import open_journal
 from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
-from fbsessiond.metrics import Metrics
 from fbsessiond.readiness import Check, Standing
 from fbsessiond.reconciling import SnapshotSettings
 from fbsessiond.service import Pipeline
@@ -118,7 +117,7 @@ async def agent_of(
     """Run an agent's parts on a journal, as the daemon does."""
     clock, chance = VirtualClock(), SeededChance(1)
     intake = Intake(journal, [], clock)
-    async with watching(gws, journal, intake, Metrics(), clock, chance, snapshots) as agent:
+    async with watching(gws, journal, intake, clock, chance, snapshots) as agent:
         pipeline = Pipeline(journal, [], clock, chance, intake=intake)
         tasks = [asyncio.create_task(part) for part in (pipeline.take_all(agent.source), agent.reconciler.run())]
         yield agent

@@ -23,6 +23,7 @@ from fbsessiond.chance import SeededChance
 from fbsessiond.conditions import Throttle
 from fbsessiond.dispatch import CANCEL_SECONDS, LEASE_SLACK, LONGEST_DEFER, SHORTEST_DEFER, Dispatch
 from fbsessiond.errors import DiskError, JournalError
+from fbsessiond.events import AttemptBegan, AttemptEnded, Event
 from fbsessiond.follow_up import FollowUpState
 from fbsessiond.follow_ups import CapturingLane
 from fbsessiond.gap import Gap, GapCause
@@ -1421,3 +1422,69 @@ async def test_drain_while_leasing(slow: Slow) -> None:
 def test_limits() -> None:
     """A lease outlives its attempt, and the clean-up after it."""
     assert timedelta(seconds=CANCEL_SECONDS) < LEASE_SLACK
+
+
+# What is told of attempts.
+
+
+@virtual
+async def test_told(journal: SqliteJournal) -> None:
+    """Each attempt is told, in its task, when it begins, and how it ended once that is on disk."""
+    answers: dict[str, list[Any]] = {
+        "S1": [Defer(timedelta(seconds=5)), LookupError(), Done()],
+        "S2": [Reject("no")],
+        "S3": [LookupError(), LookupError()],
+    }
+
+    async def act(delivery: Delivery) -> Outcome:
+        answer = answers[delivery.transition.session.id].pop(0)
+        await asyncio.sleep(2)
+        if isinstance(answer, Exception):
+            raise answer
+        outcome: Outcome = answer
+        return outcome
+
+    told: list[tuple[str, str]] = []
+    tasks: set[str] = set()
+
+    def observe(event: Event) -> None:
+        assert isinstance(event, AttemptBegan | AttemptEnded)
+        tasks.add(((task := asyncio.current_task()) and task.get_name()) or "")
+        session = event.lease.entry.session or ""
+        if isinstance(event, AttemptBegan):
+            told.append((session, "began"))
+        else:
+            told.append((session, event.outcome.value))
+            assert event.seconds == 2
+            assert event.at == journal_time()
+
+    def journal_time() -> datetime:
+        return NOW + timedelta(seconds=now())
+
+    await append(journal, *(draft(session, "Invited", "log") for session in answers))
+    dispatch = Dispatch(journal, [route(Recorder(act), attempts=2)], VirtualClock(), Widest(), observe=observe)
+    running = asyncio.create_task(dispatch.run())
+    await asyncio.sleep(60)
+    await stop(running)
+    assert [how for session, how in told if session == "S1"] == [
+        *("began", "deferred"),
+        *("began", "failed"),
+        *("began", "delivered"),
+    ]
+    assert [how for session, how in told if session == "S2"] == ["began", "dead"]
+    assert [how for session, how in told if session == "S3"] == ["began", "failed", "began", "dead"]
+    assert tasks == {"delivery 1/log", "delivery 2/log", "delivery 3/log"}
+
+
+@virtual
+async def test_told_of_what_is_no_longer_true(journal: SqliteJournal) -> None:
+    """A delivery that is withdrawn before the handler is asked is told as such."""
+    told: list[Event] = []
+    await append(journal, draft("S1", "Invited", "log"), origin=Origin.SNAPSHOT)
+    await append(journal, draft("S1", "Chatting", before="Invited"))
+    chosen = route(Recorder(), snapshot="run-if-still-true")
+    dispatch = Dispatch(journal, [chosen], VirtualClock(), Widest(), observe=told.append)
+    running = asyncio.create_task(dispatch.run())
+    await asyncio.sleep(10)
+    await stop(running)
+    assert [each.outcome for each in told if isinstance(each, AttemptEnded)] == ["withdrawn"]

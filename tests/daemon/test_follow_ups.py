@@ -17,6 +17,7 @@ from fbsessiond import Defer, Delivery, DiskError, Done, Handler, Operation, Out
 from fbsessiond.chance import SeededChance
 from fbsessiond.dispatch import Dispatch
 from fbsessiond.errors import RefusedError
+from fbsessiond.events import Event, FollowUpBegan, FollowUpPaused
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.follow_ups import LEASE_SLACK, CapturingLane, FollowUpLane, FollowUpSettings
 from fbsessiond.gws.rest import REFUSAL_SECONDS
@@ -368,4 +369,21 @@ async def test_webhook_and_a_failed_disk() -> None:
     lane = FollowUpLane(journal, {}, VirtualClock(), SeededChance(1), handlers={"crm": handler})
     with pytest.raises(DiskError, match="the disk"):
         await dispatch_of(journal, lane).run()
+    journal.close()
+
+
+@networked
+async def test_told() -> None:
+    """Each time that a follow-up is carried on is told: when it begins, and where it is when that is on disk."""
+    told: list[Event] = []
+    clock = VirtualClock()
+    journal = open_journal("sqlite::memory:", Path(), clock.now())
+    await ask(journal, Operation.leave("S1"))
+    lane = FollowUpLane(journal, {}, clock, SeededChance(1), observe=told.append)
+    await carry_out_all(journal, lane)
+    (began, paused) = told
+    assert isinstance(began, FollowUpBegan)
+    assert isinstance(paused, FollowUpPaused)
+    assert began.lease == paused.lease
+    assert (paused.lease.id, paused.progress.state, paused.seconds) == ("1/wrap-up/1", FollowUpState.FAILED, 0)
     journal.close()

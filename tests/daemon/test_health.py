@@ -36,7 +36,7 @@ def listen(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 )
 async def test_answers(listen: str, check: Check, path: str, expected: tuple[bool, str]) -> None:
     """A daemon says how it is, wherever it listens."""
-    async with serving(listen, lambda: [check], Metrics(), VirtualClock()) as address:
+    async with serving(listen, lambda: [check], Metrics(VirtualClock()).exposition, VirtualClock()) as address:
         assert address is not None
         assert await asyncio.to_thread(ask, address.removeprefix("http://"), path) == expected
 

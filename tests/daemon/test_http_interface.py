@@ -14,9 +14,10 @@ from aiohttp import web
 
 from cometd_servers import with_sockets
 from fbsessiond.errors import ConfigurationError
+from fbsessiond.gauges import Readings
 from fbsessiond.http_interface import IDLE_SECONDS, LINGERING_SECONDS, PATHS, serving
-from fbsessiond.metrics import Metrics, Standing
-from fbsessiond.readiness import Check
+from fbsessiond.metrics import Metrics
+from fbsessiond.readiness import Check, Standing
 from fbsessiond.testing import EPOCH, VirtualClock
 
 ANY_PORT = "127.0.0.1:0"
@@ -65,10 +66,10 @@ async def served(listen: str = ANY_PORT, *checks: Check) -> AsyncGenerator[Serve
         assert checks, "this isn't asked how it is"
         return checks
 
-    metrics = Metrics()
+    metrics = Metrics(VirtualClock())
     connector = aiohttp.UnixConnector(listen.removeprefix("unix:")) if listen.startswith("unix:") else None
     async with (
-        serving(listen, check, metrics, VirtualClock()) as address,
+        serving(listen, check, lambda: metrics.exposition(), VirtualClock()) as address,  # noqa: PLW0108  a test replaces it
         aiohttp.ClientSession(connector=connector) as session,
     ):
         assert address is not None
@@ -78,7 +79,7 @@ async def served(listen: str = ANY_PORT, *checks: Check) -> AsyncGenerator[Serve
 async def refusal(listen: str) -> str:
     """Return the words with which an address is refused."""
     with pytest.raises(ConfigurationError) as refused:
-        async with serving(listen, list, Metrics(), VirtualClock()):
+        async with serving(listen, list, Metrics(VirtualClock()).exposition, VirtualClock()):
             pass
     words, _, hint = str(refused.value).partition("; ")
     assert hint == 'set [http] listen to another address, or to "" for none'
@@ -123,7 +124,7 @@ async def test_no_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
 @with_sockets
 async def test_off() -> None:
     """Without an address nothing is served."""
-    async with serving("", list, Metrics(), VirtualClock()) as address:
+    async with serving("", list, Metrics(VirtualClock()).exposition, VirtualClock()) as address:
         assert address is None
 
 
@@ -168,11 +169,11 @@ async def test_failing_check(caplog: pytest.LogCaptureFixture) -> None:
 async def test_metrics() -> None:
     """Metrics are those of the moment, in their own format."""
     async with served() as there:
-        there.metrics.standing = lambda: Standing(agents=3)
+        there.metrics.gauges.read = lambda: Readings(standing=Standing(agents=3))
         answer, text = await there.answer("/metrics")
         assert (answer.status, answer.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
         assert "\nfbsessiond_agents 3.0\n" in text
-        there.metrics.standing = lambda: Standing(agents=4)
+        there.metrics.gauges.read = lambda: Readings(standing=Standing(agents=4))
         assert "\nfbsessiond_agents 4.0\n" in (await there.ask("/metrics"))[1]
 
 
@@ -440,6 +441,6 @@ async def test_failing_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(web.SockSite, "start", fail)
     with pytest.raises(KeyError):
-        async with serving(f"unix:{tmp_path / 's'}", list, Metrics(), VirtualClock()):
+        async with serving(f"unix:{tmp_path / 's'}", list, Metrics(VirtualClock()).exposition, VirtualClock()):
             pass
     assert not (tmp_path / "s").exists()

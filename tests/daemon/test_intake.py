@@ -16,6 +16,7 @@ from fbsessiond.clock import SystemClock
 from fbsessiond.conditions import Condition
 from fbsessiond.envelope import open_envelope
 from fbsessiond.errors import JournalError
+from fbsessiond.events import BatchTaken, Event
 from fbsessiond.finding import Finding
 from fbsessiond.handler import Delivery, Done, Handler, Outcome
 from fbsessiond.intake import Intake
@@ -75,10 +76,10 @@ class Watched(SqliteJournal):
         self.asked.append(session)
         return await super().known(agent, session)
 
-    async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
+    async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> int:
         """Append, or refuse."""
         self._check()
-        await super().append(batch, drafts, misfits)
+        return await super().append(batch, drafts, misfits)
 
     async def release_quarantined(self, quarantined: Quarantined, drafts: Sequence[Draft], error: str | None) -> None:
         """Release, or refuse."""
@@ -668,3 +669,29 @@ def test_room() -> None:
             await waiting
 
     run_virtual(wait())
+
+
+async def test_told(journal: Watched) -> None:
+    """Each batch is told once it is on disk: what it holds, the number of its first entry, and what was quarantined."""
+    told: list[Event] = []
+    seen: list[int] = []
+
+    def observe(event: Event) -> None:
+        told.append(event)
+        seen.append(journal.last_place())
+
+    intake = Intake(journal, ROUTES, SystemClock(), observe=observe)
+    first, second = batch(message(state="Invited"), BROKEN), batch(message("S2"), message(state="Chatting"))
+    await intake.take(first)
+    await intake.take(second)
+    taken = [event for event in told if isinstance(event, BatchTaken)]
+    assert [(each.batch, each.first_seq, len(each.drafts), each.quarantined) for each in taken] == [
+        (first, 1, 1, 1),
+        (second, 2, 2, 0),
+    ]
+    assert seen == [1, 3]
+    assert all(each.seconds >= 0 for each in taken)
+    journal.refuses = True
+    with pytest.raises(JournalError):
+        await intake.take(first)
+    assert len(told) == 2

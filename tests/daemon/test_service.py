@@ -188,10 +188,10 @@ class Slow(SqliteJournal):
     def __init__(self) -> None:
         super().__init__(MEMORY, NOW)
 
-    async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
+    async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> int:
         """Append after a second."""
         await asyncio.sleep(1)
-        await super().append(batch, drafts, misfits)
+        return await super().append(batch, drafts, misfits)
 
 
 def pipeline(journal: SqliteJournal) -> Pipeline:
@@ -604,7 +604,14 @@ async def test_http(folder: Path) -> None:
             assert await get(f"{url}/livez") == (200, "alive\n")
             assert await get(f"{url}/readyz") == (503, "not ready: coverage agent1\n")
             status, values = await get(f"{url}/metrics")
-            expected = {"fbsessiond_agents_connected 1.0", 'fbsessiond_gaps_total{cause="start"} 1.0'}
+            expected = {
+                "fbsessiond_agents_connected 1.0",
+                'fbsessiond_gaps_total{cause="start"} 1.0',
+                "fbsessiond_ready 0.0",
+                "fbsessiond_handshakes_total 1.0",
+                'fbsessiond_pending_deliveries{handler="log",state="due"} 0.0',
+                'fbsessiond_deliveries_total{handler="log",outcome="dead"} 0.0',
+            }
             assert (status, expected - {*values.splitlines()}) == (200, set())
             assert "fbsessiond_coverage_ratio" in values
             interrupt()

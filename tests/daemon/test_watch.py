@@ -96,6 +96,18 @@ async def test_waiting() -> None:
     assert logged == []
 
 
+async def test_lag() -> None:
+    """At each look it is told how late the loop was for it."""
+    told: list[float] = []
+    with LoopWatch(SystemClock(), late=told.append, look_seconds=LOOK_SECONDS):
+        block_until([], 0, least=5 * LOOK_SECONDS)
+        went_round = asyncio.Event()
+        asyncio.get_running_loop().call_later(2 * LOOK_SECONDS, went_round.set)
+        await went_round.wait()
+    assert 3 * LOOK_SECONDS < told[0] < MOST_SECONDS
+    assert all(late >= 0 for late in told)
+
+
 async def test_stop() -> None:
     """Once stopped, nothing is watched: no thread and no timer is left."""
     with watching():

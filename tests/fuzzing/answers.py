@@ -14,13 +14,13 @@ from fbsessiond.intake import Intake
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.metrics import Metrics
-from fbsessiond.reconciling import Reconciler, SnapshotSettings
+from fbsessiond.reconciling import Reconciler
 from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 from fuzzing.answering import AnsweredAccess, Over
 from fuzzing.journals import check_journal
 from journal_parts import append, draft, prove
 
-METRICS = Metrics()
+METRICS = Metrics(VirtualClock())
 
 LONGEST_SECONDS = 3600
 LISTENING_SECONDS = 60
@@ -50,8 +50,7 @@ async def _read(journal: SqliteJournal, lines: list[bytes]) -> None:
         clock=clock,
         chance=SeededChance(1),
         renew=lambda: chains.append(f"chain {len(chains)}"),
-        metrics=METRICS,
-        settings=SnapshotSettings(),
+        observe=METRICS.observe,
     )
     listening = asyncio.create_task(_listen(journal, chains))
     with suppress(RefusedError, Over, TimeoutError):

@@ -63,7 +63,7 @@ def served() -> Generator[int, None, None]:
 
     async def serve() -> None:
         ended = asyncio.Event()
-        async with serving(f"{HOST}:0", check, Metrics(), SystemClock()) as address:
+        async with serving(f"{HOST}:0", check, Metrics(SystemClock()).exposition, SystemClock()) as address:
             assert address is not None
             places.append((asyncio.get_running_loop(), ended, int(address.rpartition(":")[2])))
             is_there.set()

@@ -5,6 +5,7 @@ followed. No path leaves this module without a session id that was checked when 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ import aiohttp
 from fbsessiond.errors import RefusedError, UnavailableError
 from fbsessiond.gws.access import Access
 from fbsessiond.gws.answers import PASSED_ON, Answer, GwsError, InDoubt, NotPerformed, check_performed, read_answer
+from fbsessiond.gws.requests import RequestEnded, RequestResult, result_of
 from fbsessiond.notification import Document
 from fbsessiond.operations import Operation
 
@@ -42,8 +44,9 @@ _FUTILE = "GWS let the agent sign in, and says 'not signed in' all the same"
 class Rest:
     """One agent's view of the REST API. It shares cookies and CSRF token with the notification connection."""
 
-    def __init__(self, url: str, access: Access) -> None:
-        """Take the platform's base address, without `/api/v2`."""
+    def __init__(self, url: str, access: Access, observe: Callable[[RequestEnded], None] = lambda _: None) -> None:
+        """Take the platform's base address, without `/api/v2`, and who is told what becomes of each request."""
+        self._observe = observe
         self._base = f"{url.rstrip('/')}/api/v2"
         self._access = access
         self._signing_in = asyncio.Lock()
@@ -147,9 +150,27 @@ class Rest:
         return RefusedError("GWS refuses the credentials; correct them, they aren't tried again by themselves")
 
     async def _send(self, method: str, path: str, body: Document | None = None) -> Answer:
-        """Send one request and read its answer. Raises `NotPerformed` where it never got there, else `InDoubt`."""
+        """Send one request, read its answer, and tell what became of it. Raises as `_ask` does."""
         if self._is_refused:
             raise self._refusal()
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
+        operation = None if body is None else body.get("operationName")
+        result, status = RequestResult.CUT, None
+        try:
+            answer = await self._ask(method, path, body)
+            result, status = result_of(answer), answer.http
+        except GwsError as error:
+            result = _result_of_none(error)
+            raise
+        finally:
+            self._observe(RequestEnded(method, operation, result, status, loop.time() - began_at))
+        if answer.code in PASSED_ON:  # any other answer may be a proxy's, or come before the credentials are looked at
+            self._was_good, self._first_refused_at = True, None
+        return answer
+
+    async def _ask(self, method: str, path: str, body: Document | None) -> Answer:
+        """Send one request and read its answer. Raises `NotPerformed` where it never got there, else `InDoubt`."""
         arguments: dict[str, Any] = {
             "headers": self._access.headers(method),
             "allow_redirects": False,
@@ -160,7 +181,7 @@ class Rest:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 async with self._access.session.request(method, self._base + path, **arguments) as response:
-                    answer = read_answer(response.status, await _read(response))
+                    return read_answer(response.status, await _read(response))
         except aiohttp.ClientConnectorError as error:
             raise NotPerformed(f"no connection: {error}", again=True) from error
         except aiohttp.ConnectionTimeoutError as error:
@@ -169,9 +190,17 @@ class Rest:
             raise InDoubt(f"no answer within {REQUEST_SECONDS:g} s") from error
         except aiohttp.ClientError as error:
             raise InDoubt(f"the connection broke before the answer was complete: {type(error).__name__}") from error
-        if answer.code in PASSED_ON:  # any other answer may be a proxy's, or come before the credentials are looked at
-            self._was_good, self._first_refused_at = True, None
-        return answer
+
+
+def _result_of_none(error: GwsError) -> RequestResult:
+    """Return what became of a request that wasn't answered."""
+    match error.__cause__:
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return RequestResult.NO_CONNECTION
+        case TimeoutError():
+            return RequestResult.NO_ANSWER
+        case _:
+            return RequestResult.CUT
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

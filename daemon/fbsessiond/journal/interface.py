@@ -3,13 +3,15 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
 
 from fbsessiond.finding import Finding
 from fbsessiond.follow_up import Progress
 from fbsessiond.gap import Gap, Watched
 from fbsessiond.journal.records import (
+    Backlog,
     DeliveryRecord,
     Draft,
     Entry,
@@ -28,6 +30,10 @@ from fbsessiond.reveal import Reveal
 
 FOLLOW_UPS = "/follow-ups"
 """What `Journal.wakes` calls the follow-ups; no handler can have this name."""
+
+
+Timed: TypeAlias = Callable[[Literal["commit", "checkpoint"]], AbstractContextManager[None]]
+"""Surrounds each step of that kind, for whoever wants to know how long it takes."""
 
 
 def gaps_of(agent: str) -> str:
@@ -50,8 +56,10 @@ class Journal(ABC):
         """Return how much room there is where it is kept; None where there is no limit that is known."""
 
     @abstractmethod
-    async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
+    async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> int:
         """Write a batch durably: entries in order, the sessions' last known states, deliveries, quarantine.
+
+        Return the number of its first entry, or that of the next one where it has none.
 
         What its source proves with it is written in the same transaction. A proof of another chain than the last one
         adds a gap, from the last proof to the new chain's beginning, and wakes `gaps_of` the agent.
@@ -199,6 +207,10 @@ class Journal(ABC):
         """Write that the handlers were told of a reveal."""
 
     @abstractmethod
+    def time_with(self, timed: Timed) -> None:
+        """Have commits and checkpoints timed from now on."""
+
+    @abstractmethod
     def reader(self) -> "Reader":
         """Return a look at this journal from within this process; it ends with the journal."""
 
@@ -257,6 +269,10 @@ class Reader(ABC):
     @abstractmethod
     def statistics(self) -> Statistics:
         """Count what there is."""
+
+    @abstractmethod
+    def backlog(self, handlers: Sequence[str], now: datetime) -> Backlog:
+        """Return what is still to be done, by these handlers and on GWS: within milliseconds, however much waits."""
 
     @abstractmethod
     def verify(self, progress: Callable[[int, int], None]) -> Iterator[Finding]:

@@ -1,12 +1,12 @@
 """What the journal holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fbsessiond.conditions import Throttle
-from fbsessiond.follow_up import FollowUp, Progress
+from fbsessiond.follow_up import FollowUp, FollowUpState, Progress
 from fbsessiond.message import Message, Origin
 from fbsessiond.transition import Change, Kind
 
@@ -179,6 +179,27 @@ class Statistics:
     follow_ups: dict[str, int] = field(default_factory=dict[str, int])
     quarantined: int = 0
     bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is still to be done, and what waits for a person, at one moment."""
+
+    deliveries: Mapping[str, Mapping[DeliveryState, int]] = field(
+        default_factory=dict[str, Mapping[DeliveryState, int]]
+    )
+    """By handler and state: due, waiting for its time or behind another, running. Of each handler the first
+    `BACKLOG_COUNTED` are counted."""
+    due_for: Mapping[str, timedelta] = field(default_factory=dict[str, timedelta])
+    """By handler, for how long its oldest delivery has been due that doesn't run; none where nothing is due."""
+    dead: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Dead letters by handler."""
+    follow_ups: Mapping[FollowUpState, int] = field(default_factory=dict[FollowUpState, int])
+    """Those that are open, parked or failed, by state."""
+    follow_ups_due_for: timedelta = timedelta()
+    quarantined: int = 0
+    bytes: int = 0
+    """How large the journal is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +20,7 @@ from fbsessiond.chance import SeededChance
 from fbsessiond.errors import RefusedError, UnavailableError
 from fbsessiond.gws.access import CONNECTIONS, Access, Basic, Bearer
 from fbsessiond.gws.answers import STATUS_CODES, InDoubt, NotPerformed
+from fbsessiond.gws.requests import RequestEnded, RequestResult
 from fbsessiond.gws.rest import BODY_BYTES, CONNECT_SECONDS, FUTILE_SECONDS, REQUEST_SECONDS, Rest
 from fbsessiond.simulator.faults import FaultTable
 from fbsessiond.simulator.http_sessions import token_of
@@ -687,3 +688,33 @@ async def test_a_part_of_the_list_is_none(code: object) -> None:
         else:
             with pytest.raises(UnavailableError):
                 await rest.sessions()
+
+
+# What is told of each request.
+
+
+@networked
+async def test_told() -> None:
+    """Of each request it is told what was asked, what became of it, and how long it took."""
+    told: list[RequestEnded] = []
+    hanging = [says(statusCode=0), says(403, statusCode=2), says_plainly(502, b"<html>"), cut_short, hang]
+    async with serving({ONE: hanging}) as platform, Access(Basic(AGENT, "secret")) as access:
+        rest = Rest(platform.url, access, told.append)
+        for _ in range(len(hanging)):
+            with suppress(NotPerformed, InDoubt):
+                await rest.operate(LEAVE)
+        await rest.sessions()
+    async with Access(Basic(AGENT, "secret")) as access:
+        with pytest.raises(UnavailableError):
+            await Rest(platform.url, access, told.append).sessions()
+    assert [(each.method, each.operation, each.result, each.status) for each in told] == [
+        ("POST", "Leave", RequestResult.PASSED_ON, 200),
+        ("POST", "Leave", RequestResult.REFUSED, 403),
+        ("POST", "Leave", RequestResult.NO_STATUS_CODE, 502),
+        ("POST", "Leave", RequestResult.CUT, None),
+        ("POST", "Leave", RequestResult.NO_ANSWER, None),
+        ("GET", None, RequestResult.PASSED_ON, 200),
+        ("GET", None, RequestResult.NO_CONNECTION, None),
+    ]
+    assert told[4].seconds == REQUEST_SECONDS
+    assert all(each.seconds < 1 for each in told if each.result is not RequestResult.NO_ANSWER)

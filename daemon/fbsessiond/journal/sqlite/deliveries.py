@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from fbsessiond import limits
 from fbsessiond.finding import Finding
 from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Lease, Settlement, Wait
 from fbsessiond.journal.sqlite.file import read_queries
@@ -112,6 +113,18 @@ def drop(connection: sqlite3.Connection, dead: DeliveryRecord, reason: str, now:
 def count(connection: sqlite3.Connection) -> dict[str, int]:
     """Count deliveries by state."""
     return dict(connection.execute(_SQL["count"]))
+
+
+def backlog(connection: sqlite3.Connection, handler: str, now: int) -> dict[DeliveryState, int]:
+    """Count a handler's pending deliveries by state, up to `BACKLOG_COUNTED` of them."""
+    wanted = {"handler": handler, "now": now, "most": limits.BACKLOG_COUNTED}
+    counts = connection.execute(_SQL["backlog"], wanted).fetchone()
+    return dict(zip((DeliveryState.WAITING, DeliveryState.DUE, DeliveryState.RUNNING), counts, strict=True))
+
+
+def count_dead(connection: sqlite3.Connection) -> dict[str, int]:
+    """Count dead letters by handler."""
+    return dict(connection.execute(_SQL["count_dead"]))
 
 
 def check(connection: sqlite3.Connection) -> Iterator[Finding]:

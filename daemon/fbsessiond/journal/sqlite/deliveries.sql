@@ -77,6 +77,14 @@ SELECT CASE WHEN lease <> 0 THEN 'running' WHEN due_at IS NULL OR (wait IS NOT N
     ELSE 'due' END AS state, count(*)
 FROM pending GROUP BY 1;
 
+-- backlog: how many of a handler's pending deliveries wait, are due and run, up to so many; grouping them takes longer
+SELECT count(*) FILTER (WHERE lease = 0 AND (due_at IS NULL OR due_at > :now)),
+    count(*) FILTER (WHERE lease = 0 AND due_at <= :now), count(*) FILTER (WHERE lease <> 0)
+FROM (SELECT due_at, lease FROM pending WHERE handler = :handler LIMIT :most);
+
+-- count_dead: dead letters by handler
+SELECT handler, count(*) FROM settled WHERE state = 'dead' GROUP BY handler;
+
 -- check: deliveries of entries that aren't there, and sessions and handlers without or with several first ones
 SELECT 'pending ' || handler, 'entry ' || seq || ' is missing' FROM pending
 WHERE seq NOT IN (SELECT seq FROM entries)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from fbsessiond.errors import JournalError
 from fbsessiond.follow_up import Progress
 from fbsessiond.gap import Watched
-from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Reader, gaps_of
+from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Reader, Timed, gaps_of
 from fbsessiond.journal.records import (
     DeliveryState,
     Draft,
@@ -29,7 +29,7 @@ from fbsessiond.journal.records import (
     Settlement,
 )
 from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine, reveals, waiting
-from fbsessiond.journal.sqlite.file import MEMORY, Lock, Log, fact, open_to_write, space_at
+from fbsessiond.journal.sqlite.file import MEMORY, Lock, Log, fact, open_to_write, space_at, untimed
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from fbsessiond.journal.sqlite.retention import forget, give_back
 from fbsessiond.journal.sqlite.rows import MICROSECOND, from_microseconds, to_microseconds
@@ -57,6 +57,7 @@ class SqliteJournal(Journal):
         self.log = Log(self.connection)
         self._queue: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._failure: JournalError | None = None
+        self._timed: Timed = untimed
         self._wakes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._woken: set[str] = set()
         self._last_lease = 0
@@ -77,9 +78,9 @@ class SqliteJournal(Journal):
         """Ask the file system."""
         return None if self._path == MEMORY else space_at(self._path)
 
-    async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
+    async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> int:
         """Write a batch in one transaction."""
-        await self._submit(lambda: self._append(batch, drafts, misfits))
+        return await self._submit(lambda: self._append(batch, drafts, misfits))
 
     async def known(self, agent: str, session: str) -> Document | None:
         """Read a session's last entry, one step by its key."""
@@ -222,6 +223,10 @@ class SqliteJournal(Journal):
         """Mark it, in one transaction."""
         await self._submit(lambda: reveals.pass_on(self.connection, reveal))
 
+    def time_with(self, timed: Timed) -> None:
+        """Time them here and in the log."""
+        self._timed = self.log.timed = timed
+
     def reader(self) -> Reader:
         """Return a reader with a connection of its own; of a journal in memory, through the only one that there is."""
         reader = SqliteReader(self._path, self.connection if self._path == MEMORY else None)
@@ -261,7 +266,8 @@ class SqliteJournal(Journal):
                 raise self._failure  # noqa: TRY301  the one way out for all that is queued
             self.connection.execute("BEGIN IMMEDIATE")
             results = [work() for work, _ in queue]
-            self.connection.execute("COMMIT")
+            with self._timed("commit"):
+                self.connection.execute("COMMIT")
             self.log.move()
         except Exception as error:  # noqa: BLE001  whatever it is, every caller has to know
             self._failure = self._failed(error)
@@ -301,18 +307,20 @@ class SqliteJournal(Journal):
 
     # What stands in the transactions, and what it wakes.
 
-    def _append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> None:
+    def _append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> int:
         if self._arrivals:
             sessions = {draft.change.session for draft in drafts}
             self._arrived += [event for session in sessions for event in self._arrivals.get((batch.agent, session), ())]
         self.log.add(sum(len(message.raw) for message in batch.messages))
-        entries.append(self.connection, batch, drafts, self._last_seq + 1)
-        self._woken |= waiting.append(self.connection, batch, drafts, self._last_seq + 1)
+        first = self._last_seq + 1
+        entries.append(self.connection, batch, drafts, first)
+        self._woken |= waiting.append(self.connection, batch, drafts, first)
         self._last_seq += len(drafts)
         quarantine.append(self.connection, batch, misfits, self._last_quarantined + 1)
         self._last_quarantined += len(misfits)
         if batch.proof is not None and gaps.prove(self.connection, batch.agent, batch.proof):
             self._woken.add(gaps_of(batch.agent))
+        return first
 
     def _wind(self, handler: str, clocks: Sequence[tuple[Entry, int]], now: int) -> None:
         self._woken.add(handler)

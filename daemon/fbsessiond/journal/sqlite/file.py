@@ -4,10 +4,10 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from fbsessiond.chance import new_identity, new_key
 from fbsessiond.errors import JournalError
@@ -99,6 +99,11 @@ def space_at(path: Path) -> DiskSpace:
     return DiskSpace(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 
+def untimed(_: str) -> contextlib.AbstractContextManager[None]:
+    """Surround a step with nothing."""
+    return contextlib.nullcontext()
+
+
 class Log:
     """The write-ahead log, which is moved into the file when it is long enough.
 
@@ -109,6 +114,8 @@ class Log:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.most_bytes = 4 << 20
         """About how long it may become."""
+        self.timed: Callable[[Literal["checkpoint"]], contextlib.AbstractContextManager[None]] = untimed
+        """Surrounds each move."""
         self._connection = connection
         self._begin_changes = connection.total_changes
         self._bytes = 0
@@ -124,7 +131,8 @@ class Log:
         """
         changes = self._connection.total_changes - self._begin_changes
         if whole or changes * _PAGE_BYTES + self._bytes > self.most_bytes:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            with self.timed("checkpoint"):
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             self._begin_changes, self._bytes = self._connection.total_changes, 0
 
 

@@ -116,6 +116,11 @@ def count(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
     return connection.execute(_SQL["count"])
 
 
+def backlog(connection: sqlite3.Connection) -> dict[FollowUpState, int]:
+    """Count by state those that are open, and those that a person has to look at."""
+    return {FollowUpState(state): count for state, count in connection.execute(_SQL["backlog"])}
+
+
 def check(connection: sqlite3.Connection) -> Iterator[Finding]:
     """Yield what is wrong with them."""
     for row in connection.execute(_SQL["check"]):

@@ -81,6 +81,10 @@ WHERE seq = :seq AND handler = :handler AND step = :step AND state IN ('parked',
 -- count: by state
 SELECT state, count(*) FROM follow_ups GROUP BY state;
 
+-- backlog: those that are open, or that a person has to look at, by state; the list is the index's
+SELECT state, count(*) FROM follow_ups INDEXED BY follow_ups_stuck
+WHERE state IN ('intended', 'sent', 'accepted', 'parked', 'failed') GROUP BY state;
+
 -- forget: with their entries
 DELETE FROM follow_ups WHERE seq < ?;
 

@@ -21,7 +21,7 @@ WHERE state <> 'released' AND (:seq IS NULL OR seq = :seq) ORDER BY seq;
 UPDATE quarantine SET state = 'retry' WHERE seq = ? AND state <> 'released';
 
 -- count: how many are still in it
-SELECT count(*) FROM quarantine WHERE state <> 'released';
+SELECT count(*) FROM quarantine WHERE state IN ('kept', 'retry');
 
 -- check: messages with their checksums
 SELECT seq, received_at, origin, agent, channel, error, raw, checksum FROM quarantine ORDER BY seq;

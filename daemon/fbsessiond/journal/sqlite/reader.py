@@ -1,9 +1,9 @@
 """The journal's readers: the verbs that look at it, and the few things that a person changes."""
 
 import sqlite3
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +12,7 @@ from fbsessiond.errors import JournalError
 from fbsessiond.finding import Finding
 from fbsessiond.gap import Gap, Watched
 from fbsessiond.journal.interface import Reader
-from fbsessiond.journal.records import DeliveryRecord, Entry, FollowUpRecord, Quarantined, Statistics
+from fbsessiond.journal.records import Backlog, DeliveryRecord, Entry, FollowUpRecord, Quarantined, Statistics
 from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine, reveals
 from fbsessiond.journal.sqlite.file import MEMORY, fact, open_to_read, open_to_write, schema
 from fbsessiond.journal.sqlite.rows import from_microseconds, to_microseconds
@@ -68,7 +68,6 @@ class SqliteReader(Reader):
         """Count by full scans of small columns: seconds for millions of entries."""
         with self._reading() as connection:
             count, first, last, first_at, last_at = entries.count(connection)
-            pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
             return Statistics(
                 entries=count,
                 first_seq=first,
@@ -80,7 +79,21 @@ class SqliteReader(Reader):
                 deliveries=deliveries.count(connection),
                 follow_ups=dict(follow_ups.count(connection)),
                 quarantined=quarantine.count(connection),
-                bytes=pages * size,
+                bytes=_bytes(connection),
+            )
+
+    def backlog(self, handlers: Sequence[str], now: datetime) -> Backlog:
+        """Count by indexes, and of each handler's deliveries a bounded number."""
+        at = to_microseconds(now)
+        with self._reading() as connection:
+            return Backlog(
+                deliveries={name: deliveries.backlog(connection, name, at) for name in handlers},
+                due_for={name: _since(deliveries.next_due(connection, name), at) for name in handlers},
+                dead=deliveries.count_dead(connection),
+                follow_ups=follow_ups.backlog(connection),
+                follow_ups_due_for=_since(follow_ups.next_due(connection), at),
+                quarantined=quarantine.count(connection),
+                bytes=_bytes(connection),
             )
 
     def verify(self, progress: Callable[[int, int], None]) -> Iterator[Finding]:
@@ -193,6 +206,16 @@ class SqliteReader(Reader):
                     pass
             except JournalError as error:
                 yield Finding(read.__name__.replace("_", "-"), f"can't be read: {error.__cause__}")
+
+
+def _since(due_at: int | None, now: int) -> timedelta:
+    """Return for how long something has been due."""
+    return timedelta(microseconds=0 if due_at is None else max(0, now - due_at))
+
+
+def _bytes(connection: sqlite3.Connection) -> int:
+    pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    return int(pages * size)
 
 
 def _structure(connection: sqlite3.Connection) -> Iterator[Finding]:

@@ -1,6 +1,9 @@
 import sqlite3
 from datetime import datetime
 
+import pytest
+
+from fbsessiond import limits
 from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Draft, Lease, Settlement
 from fbsessiond.journal.sqlite import deliveries, entries, waiting
 from fbsessiond.journal.sqlite.rows import to_microseconds
@@ -61,6 +64,17 @@ def test_order(connection: sqlite3.Connection) -> None:
     assert [record.state.value for record in deliveries.read(connection, seq=1)] == ["due", "delivered"]
     assert [(one.number, one.id) for one in lease(connection, seconds=30, number=8)] == [(8, "2/log"), (9, "4/log")]
     assert deliveries.count(connection) == {"delivered": 1, "due": 1, "running": 2}
+    assert deliveries.backlog(connection, "log", at(0)) == {"waiting": 0, "due": 0, "running": 2}
+    assert deliveries.backlog(connection, "audit", at(0)) == {"waiting": 0, "due": 1, "running": 0}
+    assert deliveries.backlog(connection, "audit", at(-1)) == {"waiting": 1, "due": 0, "running": 0}
+    assert deliveries.count_dead(connection) == {}
+
+
+def test_bounded_backlog(connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is pending, so much of it is counted and no more."""
+    append(connection, *(draft(f"S{number}", "Invited", "log") for number in range(9)))
+    monkeypatch.setattr(limits, "BACKLOG_COUNTED", 5)
+    assert sum(deliveries.backlog(connection, "log", at(0)).values()) == 5
 
 
 def test_most(connection: sqlite3.Connection) -> None:

@@ -4,6 +4,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -97,6 +99,46 @@ def test_hot_queries(file: str, name: str) -> None:
     few = ("SCAN CONSTANT ROW", "SCAN oldest")
     assert [step for step in plan if step.startswith("SCAN") and step not in few] == []
     assert [step for step in plan if "TEMP B-TREE" in step] == []
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("deliveries.sql", "backlog"),
+        ("deliveries.sql", "next_due"),
+        ("deliveries.sql", "count_dead"),
+        ("follow_ups.sql", "backlog"),
+        ("follow_ups.sql", "next_due"),
+        ("quarantine.sql", "count"),
+    ],
+)
+def test_scraped_queries(file: str, name: str) -> None:
+    """What is looked up at each scrape for metrics is counted by an index, or a key, of what is still to be done."""
+    connection = open_to_write(MEMORY)
+    plan = explain(connection, "EXPLAIN QUERY PLAN", read_queries(file)[name])
+    reads = [step for step in plan if step.startswith(("SCAN", "SEARCH")) and "(subquery" not in step]
+    by = r"USING (COVERING INDEX \w+ \(|PRIMARY KEY \(|INDEX (settled_dead|follow_ups_stuck)$)"
+    assert [bool(re.search(by, step)) for step in reads] == [True]
+    connection.close()
+
+
+def test_timed_moves(path: Path) -> None:
+    """Moving the log is timed, once each time that it is moved."""
+    connection = open_to_write(path)
+    log = Log(connection)
+    moves: list[str] = []
+
+    @contextmanager
+    def timed(step: str) -> Generator[None, None, None]:
+        moves.append(step)
+        yield
+
+    log.timed = timed
+    log.move()
+    assert moves == []
+    log.move(whole=True)
+    assert moves == ["checkpoint"]
     connection.close()
 
 

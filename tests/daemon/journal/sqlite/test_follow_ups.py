@@ -21,6 +21,7 @@ from daemon.journal.suite.follow_ups import (
 from fbsessiond.errors import JournalError
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.journal.interface import Reader
+from fbsessiond.journal.sqlite import follow_ups
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import read_queries
 from journal_parts import NOW, after, append, other
@@ -194,6 +195,14 @@ def test_plan(journal: SqliteJournal, name: str) -> None:
     """What runs while the daemon works finds its rows by a key or an index, however many have ended."""
     plan = plan_of(journal, name)
     assert not any(step.startswith("SCAN") for step in plan), plan
+
+
+async def test_backlog(journal: SqliteJournal) -> None:
+    """Those that are open, and those that wait for a person, are counted by state."""
+    await ask(journal, comment(1), comment(2))
+    await end(journal, PARKED)
+    await ask(journal, comment(3, "S2"), session="S2")
+    assert follow_ups.backlog(journal.connection) == {"parked": 1, "intended": 1}
 
 
 def test_plan_of_the_stuck(journal: SqliteJournal) -> None:

@@ -1,6 +1,7 @@
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from daemon.journal.suite.engine import verified
 from daemon.journal.suite.follow_ups import PARKED, ask, comment, end, ids, lease_follow_ups
 from fbsessiond.errors import JournalError
 from fbsessiond.gap import GapCause
+from fbsessiond.journal.records import DeliveryState
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.journal.sqlite.reader import SqliteReader
@@ -100,6 +102,10 @@ def test_contents(reader: SqliteReader, path: Path) -> None:
     assert counted.deliveries == {"dead": 1, "due": 1, "waiting": 1}
     assert counted.quarantined == 2
     assert counted.bytes == path.stat().st_size
+    backlog = reader.backlog(["log"], after(5))
+    assert (backlog.deliveries["log"][DeliveryState.DUE], backlog.deliveries["log"][DeliveryState.WAITING]) == (1, 1)
+    assert (backlog.dead, backlog.quarantined, backlog.bytes) == ({"log": 1}, 2, counted.bytes)
+    assert backlog.due_for["log"] > timedelta()
 
 
 def test_no_dead_letter_any_more(reader: SqliteReader) -> None:

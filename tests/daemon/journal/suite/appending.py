@@ -1,6 +1,8 @@
 """Appending: entries, their numbers, and what is known of a session."""
 
 import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from daemon.journal.suite.engine import Part
 from fbsessiond.journal.documents import document_of
@@ -32,6 +34,27 @@ class Appending(Part):
         assert one.document is None
         assert (two.seq, two.before, two.after, two.document) == (2, "Invited", "Chatting", second.document)
         assert document_of(two)["comment"] == "hm"
+
+    async def test_first_number(self, journal: Journal) -> None:
+        """Who appends is told the number of the first entry, or of the next one where there was none to append."""
+        assert await append(journal, draft("S1"), draft("S2")) == 1
+        assert await append(journal, misfit()) == 3
+        assert await asyncio.gather(append(journal, draft("S3"), draft("S4")), append(journal, draft("S5"))) == [3, 5]
+
+    async def test_timed(self, journal: Journal) -> None:
+        """Each commit is timed by whoever wants to know how long it takes, whatever is in it."""
+        steps: list[str] = []
+
+        @contextmanager
+        def timed(step: str) -> Generator[None, None, None]:
+            steps.append(step)
+            yield
+
+        await append(journal, draft("S1"))
+        journal.time_with(timed)
+        await asyncio.gather(append(journal, draft("S2")), append(journal, draft("S3")))
+        await append(journal, draft("S4"))
+        assert steps == ["commit", "commit"]
 
     async def test_entries_of_no_session(self, journal: Journal, reader: Reader) -> None:
         """What is about no session is an entry too, and so is a message without a channel."""

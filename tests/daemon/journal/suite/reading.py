@@ -1,11 +1,15 @@
 """Reading: for a person, and to verify."""
 
+from datetime import timedelta
 from itertools import pairwise
 
 from daemon.journal.suite.engine import Engine, Part, verified
+from daemon.journal.suite.follow_ups import ask, lease_follow_ups
+from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.journal.interface import Journal, Reader
-from fbsessiond.journal.records import DeliveryRecord, DeliveryState
-from journal_parts import NOW, after, append, draft, lease, misfit, other, settle
+from fbsessiond.journal.records import Backlog, DeliveryRecord, DeliveryState
+from fbsessiond.operations import Operation
+from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, settle
 
 
 class Reading(Part):
@@ -55,6 +59,38 @@ class Reading(Part):
         assert full.deliveries == {"delivered": 1, "running": 1, "waiting": 1}
         assert (full.sessions, full.quarantined) == (2, 2)
         assert full.bytes > empty.bytes // 2
+
+    async def test_backlog(self, journal: Journal, reader: Reader) -> None:
+        """What is still to be done is counted by handler and state, with how long the oldest has been due."""
+        assert reader.backlog([], NOW) == Backlog(bytes=reader.backlog([], NOW).bytes)
+        await append(journal, draft("S1", "Invited", "log", "audit"), draft("S1", "Chatting", "log"), misfit())
+        await append(journal, draft("S2", "Invited", "log", due_at=after(30)), draft("S3", "Invited", "log"))
+        await append(journal, draft("S4", "Invited", "log", due_at=after(2)))
+        await kill(journal, "audit")
+        (first, _) = await lease(journal, "log", until=after(60))
+        backlog = reader.backlog(["log", "audit"], after(5))
+        assert first.entry.session == "S1"
+        waiting, due, running = DeliveryState.WAITING, DeliveryState.DUE, DeliveryState.RUNNING
+        assert backlog.deliveries == {
+            "log": {waiting: 2, due: 1, running: 2},
+            "audit": {waiting: 0, due: 0, running: 0},
+        }
+        assert backlog.due_for == {"log": timedelta(seconds=3), "audit": timedelta()}
+        assert backlog.dead == {"audit": 1}
+        assert (backlog.quarantined, backlog.follow_ups, backlog.follow_ups_due_for) == (1, {}, timedelta())
+        assert backlog.bytes > 0
+
+    async def test_backlog_of_follow_ups(self, journal: Journal, reader: Reader) -> None:
+        """Follow-ups are counted by state as long as they are open, and when they are left to a person."""
+        for session in ("S1", "S2", "S3", "S4"):
+            await ask(journal, Operation.leave(session), session=session)
+        leases = await lease_follow_ups(journal)
+        for one, state in zip(leases, (FollowUpState.PARKED, FollowUpState.CONFIRMED), strict=False):
+            await journal.record_follow_up(one, Progress(state), NOW)
+        await journal.release_follow_ups(leases[2:], NOW)
+        backlog = reader.backlog([], after(7))
+        assert backlog.follow_ups == {FollowUpState.PARKED: 1, FollowUpState.INTENDED: 2}
+        assert backlog.follow_ups_due_for == timedelta(seconds=7)
 
     async def test_verify(self, journal: Journal, reader: Reader) -> None:
         """Nothing is wrong in a healthy journal; who verifies it is told how far that got."""
