@@ -51,6 +51,10 @@ class Hands:
         """Return the time since it began."""
         return self.seconds
 
+    def stepped(self) -> timedelta:
+        """Nobody sets it."""
+        return timedelta()
+
 
 def make(hands: Hands | None = None) -> Metrics:
     """Return metrics that count from 0."""
