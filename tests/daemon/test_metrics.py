@@ -287,8 +287,8 @@ KNOWN = {
 """The values of labels that are known."""
 
 
-def test_page() -> None:
-    """The page on metrics has each one with its type, labels and meaning, and each label with its known values."""
+def exposed() -> str:
+    """Return an exposition in which each metric has a value."""
     metrics = make()
     metrics.expect(["log"])
     metrics.observe(SnapshotCompared(SnapshotOutcome.DIFFERED, [Kind.TRANSITION]))
@@ -297,8 +297,13 @@ def test_page() -> None:
     standing = Standing(coverage=1.0, silent_for=timedelta())
     metrics.gauges.read = lambda: replace(Readings(backlog=backlog), standing=standing, free_bytes=1)
     body, _ = metrics.exposition()
+    return body.decode()
+
+
+def test_page() -> None:
+    """The page on metrics has each one with its type, labels and meaning, and each label with its known values."""
     rows: list[str] = []
-    for family in text_string_to_metric_families(body.decode()):
+    for family in text_string_to_metric_families(exposed()):
         sample = family.samples[0]
         name = family.name if family.type == "histogram" else sample.name
         labels = "".join(f"`{label}` " for label in sample.labels if label != "le")

@@ -47,6 +47,7 @@ from fbsessiond.service import (
 from fbsessiond.service_manager import ServiceManager
 from fbsessiond.testing import VirtualClock, run_virtual
 from journal_parts import NOW, after, append, draft, lease, misfit, settle
+from test_prometheus import promtool, with_promtool
 
 CHANNEL = "/v2/me/facebooksession"
 SECONDS = 20.0
@@ -618,6 +619,19 @@ async def test_http(folder: Path) -> None:
             await running
             with pytest.raises(aiohttp.ClientConnectorError):
                 await get(url)
+
+
+@with_promtool
+async def test_exposition(folder: Path) -> None:
+    """Prometheus' own check finds nothing to say about what the daemon exposes while it runs."""
+    async with scripted() as server:
+        with listening() as ear:
+            running = daemon_for(server, folder, http="127.0.0.1:0")
+            await ear.until("snapshot.unavailable")
+            _, values = await get(f"{ear.heard('daemon.started')[0]['http']}/metrics")
+            assert await asyncio.to_thread(promtool, "check", "metrics", given=values) == (0, "")
+            interrupt()
+            await running
 
 
 async def test_http_off(folder: Path) -> None:
