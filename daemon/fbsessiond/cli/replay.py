@@ -12,13 +12,13 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from fbsessiond.chance import SeededChance
-from fbsessiond.cli.dead import to_record as dead_record
 from fbsessiond.cli.export import to_record as entry_record
 from fbsessiond.cli.options import AsJson
 from fbsessiond.cli.printing import Report, cell, new_table, print_json, print_line, print_table, progress
 from fbsessiond.cli.quarantine import to_record as quarantine_record
 from fbsessiond.clock import SystemClock
 from fbsessiond.configuration import Configuration, Settings, load
+from fbsessiond.dead_letters import to_record as dead_record
 from fbsessiond.fixtures import Fixture, UnreadableFile, find_files, read_file
 from fbsessiond.journal.engines import IN_MEMORY, open_journal
 from fbsessiond.journal.interface import Reader

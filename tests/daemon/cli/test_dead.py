@@ -1,14 +1,10 @@
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli_parts import CANARY, HOSTILE, SESSION, Command, notification, write_lines
-from fbsessiond.cli.dead import to_record
 from fbsessiond.journal.engines import open_reader
-from fbsessiond.journal.records import DeliveryRecord, DeliveryState
-from fbsessiond.testing import EPOCH
 
 FIELDS = ["delivery", "handler", "session", "after", "attempts", "reason", "at"]
 
@@ -180,18 +176,6 @@ def test_hostile(fbsessiond: Command, configuration: Path, tmp_path: Path) -> No
         ran = fbsessiond("dead", *arguments, "--reveal", "--journal", "sqlite:j.db")
         assert len(ran.lines) == lines
         assert all(line.isprintable() for line in ran.lines)
-
-
-def test_forgotten_entry(journal: str) -> None:
-    """Where a reason's entry was forgotten just now, only the part of it is told that can hold no customer data."""
-    reader = open_reader(journal, Path())
-    dead = DeliveryRecord(99, "log", "a", SESSION, None, DeliveryState.DEAD, 1, f"LookupError\n{CANARY}", EPOCH)
-    for seq in (0, 99):
-        assert to_record(replace(dead, seq=seq), reader, reveal=False)["reason"] == "LookupError"
-    assert to_record(replace(dead, seq=4), reader, reveal=False)["reason"].startswith("LookupError: [")
-    assert to_record(replace(dead, seq=1), reader, reveal=False)["after"] == "Invited"
-    assert to_record(replace(dead, seq=4, because=None), reader, reveal=False)["reason"] == ""
-    reader.close()
 
 
 @pytest.mark.parametrize("column", ["notification", "document"])
