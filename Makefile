@@ -3,17 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 NODE := $(shell command -v npm 2>/dev/null)
 SERVERS := $(if $(NODE),tests/interop/node_modules/.made)
+DEBIAN := buildah mmdebstrap podman prometheus runc strace
+LINTERS := $(if $(shell command -v podman 2>/dev/null),.venv/.deployment)
 SOURCES := daemon handlers tests bench docs
 
-.PHONY: demo test check format lint types layers coverage proof docs bench lock clean
+.PHONY: demo test check format lint types layers coverage proof docs bench lock clean debian-packages
 
 demo: .venv/.made ## the daemon beside a simulated GWS, for half a minute
 	@$(BIN)/python docs/demo/run.py
 
-test: .venv/.made $(SERVERS) ## all tests
+test: .venv/.made $(LINTERS) $(SERVERS) ## all tests
 	$(BIN)/python -m pytest
 
-check: .venv/.made $(SERVERS) format lint types layers coverage ## what must hold before a commit
+check: .venv/.made $(LINTERS) $(SERVERS) format lint types layers coverage ## what must hold before a commit
 
 format: .venv/.made
 	$(BIN)/ruff format --check $(SOURCES)
@@ -28,7 +30,7 @@ types: .venv/.made
 layers: .venv/.made
 	$(BIN)/lint-imports
 
-coverage: .venv/.made $(SERVERS) ## all tests, and every module covered by its own test file
+coverage: .venv/.made $(LINTERS) $(SERVERS) ## all tests, and every module covered by its own test file
 	$(BIN)/python -m pytest --cov --cov-context=test --cov-report=
 	$(BIN)/python tests/own_coverage.py
 
@@ -44,10 +46,15 @@ bench: .venv/.made $(SERVERS) ## ratios against each step's own limit
 LOCKING := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" -q
 
-lock: ## all locks from pyproject.toml (needs uv): to work on it, to run it, to prove it
+lock: ## all locks from pyproject.toml (needs uv): to work on it, to run it, to deploy it, to prove it
 	$(LOCKING) --all-extras --group dev -o requirements.lock
 	$(LOCKING) --all-extras -c requirements.lock -o requirements-run.lock
+	$(LOCKING) --all-extras --group deployment -c requirements.lock -o requirements-deployment.lock
 	$(LOCKING) --all-extras --group proof -c requirements.lock -o requirements-proof.lock
+
+debian-packages: ## what the tests with real containers, metrics and disk errors need beside Python (Debian 12, as root)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(DEBIAN) > /dev/null
 
 clean:
 	rm -rf .venv .demo tests/interop/node_modules dist
@@ -57,6 +64,10 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.deployment: requirements-deployment.lock .venv/.made
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-deployment.lock
 	@touch $@
 
 .venv/.proof: requirements-proof.lock .venv/.made
