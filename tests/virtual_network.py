@@ -56,6 +56,21 @@ class NetworkedLoop(VirtualLoop):
         self._dead: set[str] = set()
         self._rounds = 0
         self._due: dict[int, Callable[[], object]] = {}
+        self._hearing: dict[int, tuple[Callable[..., object], tuple[Any, ...]]] = {}
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+        """Let signals that `raise_signal` sends be heard: the process's own would come at any time."""
+        self._hearing[sig] = callback, args
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Let a signal be heard no more."""
+        return self._hearing.pop(sig, None) is not None
+
+    def raise_signal(self, number: int) -> None:
+        """Send a signal to whoever hears it."""
+        if number in self._hearing:
+            callback, arguments = self._hearing[number]
+            self.call_soon(callback, *arguments)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass while nothing can run, as when the loop is blocked."""

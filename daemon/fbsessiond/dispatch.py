@@ -117,6 +117,11 @@ class Dispatch:
                 stopped = await stopping
             raise next(filter(None, (*failed, *stopped)), reason) from None
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether something failed for which the daemon has to end: a handler's disk, or the journal."""
+        return any(worker.has_failed for worker in self._workers)
+
     async def drain(self) -> None:
         """Return when nothing is due any more and nothing runs."""
         for worker in self._workers:

@@ -94,6 +94,11 @@ class Worker(Generic[L]):
         self._moved = asyncio.Event()
         self._failure: BaseException | None = None
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether something failed that ends the daemon; what runs beside it may still be finished."""
+        return self._failure is not None
+
     async def run(self) -> None:
         """Lease and start what is due, then wait for the next reason to look, until cancelled.
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import itertools
-import signal
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -16,12 +16,12 @@ from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.configuration import Configuration, FollowUpsSettings, JournalSettings
 from fbsessiond.dispatch import Dispatch
-from fbsessiond.errors import ConfigurationError
+from fbsessiond.errors import ConfigurationError, DiskError, RefusedError
 from fbsessiond.events import Observe, unobserved
 from fbsessiond.follow_ups import FollowUpLane, FollowUpSettings
 from fbsessiond.http_interface import serving
 from fbsessiond.intake import Intake
-from fbsessiond.journal.engines import open_journal
+from fbsessiond.journal.engines import Opening, claimed
 from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.message import Source
 from fbsessiond.readiness import Check, Checks, is_ready
@@ -30,6 +30,7 @@ from fbsessiond.reserve import Reserve
 from fbsessiond.revealing import pass_on_reveals
 from fbsessiond.route import Route
 from fbsessiond.service_manager import ServiceManager
+from fbsessiond.signals import Asked, asking, examine
 from fbsessiond.watch import LoopWatch
 from fbsessiond.winding import wind_clocks
 
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from fbsessiond.metrics import Metrics  # whose library takes its time to import
 
 log = structlog.get_logger(__name__)
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""The first two stop it, the last one has it read its configuration again."""
 
 HOUSEKEEPING_SECONDS = 1.0
 """How often the journal is asked for what a person wants done."""
@@ -103,78 +101,123 @@ async def run_daemon(
     *,
     reload: Callable[[], Configuration] | None = None,
     manager: ServiceManager | None = None,
+    claim: Callable[[str, Path], AbstractContextManager[Opening]] = claimed,
 ) -> None:
     """Run until SIGTERM or SIGINT; after SIGHUP with what `reload` reads, if it can start with that.
 
-    Raises `ConfigurationError`, `RefusedError` when GWS refuses the credentials, or `DiskError`.
+    Raises `ConfigurationError`, and then the journal's file wasn't touched; `RefusedError` when GWS refuses the
+    credentials, or `DiskError`.
     """
     from fbsessiond.metrics import Metrics  # noqa: PLC0415  its library takes its time to import
 
     manager = manager or ServiceManager(None)
     metrics = Metrics(clock)
-    with _asked(reload or (lambda: configuration), manager, clock) as asked:
-        current: Configuration | None = configuration
-        before: Configuration | None = None
-        while current is not None:
+    await examine(configuration)
+    with (
+        claim(configuration.settings.journal.url, configuration.state_directory) as opening,
+        asking(configuration, reload, manager, clock) as asked,
+    ):
+        while (current := asked.following) is not None:
             try:
-                await _run_with(current, metrics, clock, chance, asked, manager)
-            except ConfigurationError as error:
-                if before is None:
+                await _run_with(current, opening, metrics, clock, chance, asked, manager)
+            except (ConfigurationError, RefusedError) as error:
+                if not asked.can_go_back(current, error):
                     raise
-                asked.refuse(error)
-                current, before = before, None
-            else:
-                current, before = asked.following, current
+                asked.go_back(error)
+            except DiskError as error:
+                manager.failing(error)
+                raise
     log.info("daemon.stopped")
 
 
 async def _run_with(
     configuration: Configuration,
+    opening: Opening,
     metrics: "Metrics",
     clock: Clock,
     chance: Chance,
-    asked: "_Asked",
+    asked: Asked,
     manager: ServiceManager,
 ) -> None:
-    """Run with one configuration, until something else is asked for."""
+    """Run with one configuration, until something else is asked for. The journal is opened when all else is there."""
     settings = configuration.settings
-    gws = gws_of(settings)
     routes = configuration.routes()
     snapshots = SnapshotSettings(settings.snapshots.every, settings.snapshots.settling)
+    parts: list[Checks] = []
+
+    def checks() -> Sequence[Check]:
+        return [check for part in parts for check in part()] or [Check("journal", False, "isn't open")]
+
     async with AsyncExitStack() as stack:
-        journal = open_journal(settings.journal.url, configuration.state_directory, clock.now())
+        await stack.enter_async_context(running_handlers(routes))
+        address = await stack.enter_async_context(serving(settings.http.listen, checks, metrics.exposition, clock))
+        journal = opening(clock.now())
         stack.callback(journal.close)
         journal.time_with(metrics.timed)
-        await stack.enter_async_context(running_handlers(routes))
         stack.enter_context(LoopWatch(clock, late=metrics.count_lag))
         await wind_clocks(journal, routes, clock)
         reserve = Reserve(journal.space, clock, settings.journal.reserve)
         observe = metrics.observe
         intake = Intake(journal, routes, clock, reserve, observe)
-        agent = await stack.enter_async_context(watching(gws, journal, intake, clock, chance, snapshots, observe))
+        agent = await stack.enter_async_context(
+            watching(gws_of(settings), journal, intake, clock, chance, snapshots, observe)
+        )
         handlers = {route.name: route.handler for route in routes}
         follow_ups = FollowUpLane(
             journal, {agent.name: agent.rest}, clock, chance, follow_up_settings(settings.follow_ups), handlers, observe
         )
         pipeline = Pipeline(journal, routes, clock, chance, follow_ups, intake, observe)
         reader = journal.reader()
-
-        def checks() -> Sequence[Check]:
-            return [*agent.checks(reader), reserve.check()]
-
+        failing = _Failing(journal, pipeline.dispatch, manager)
+        parts += [lambda: agent.checks(reader), lambda: [reserve.check(), *failing.checks()]]
         metrics.expect(list(handlers))
+        idle = metrics.gauges.read
         metrics.gauges.read = partial(_readings, agent, reserve, journal, reader, list(handlers), checks, clock)
-        address = await stack.enter_async_context(serving(settings.http.listen, checks, metrics.exposition, clock))
         log.info("daemon.started", agent=agent.name, handlers=[route.name for route in routes], http=address)
-        await until_first(
-            asked.until_asked(),
-            pipeline.take_all(agent.source),
-            pipeline.dispatch.run(),
-            agent.reconciler.run(),
-            keep_house(journal, intake, settings.journal, clock),
-            pass_on_reveals(journal, routes),
-            manager.keep_informed(checks, lambda: reserve.is_used or agent.source.is_moving),
-        )
+        try:
+            await until_first(
+                failing.until_failed(),
+                asked.until_asked(),
+                pipeline.take_all(agent.source),
+                pipeline.dispatch.run(),
+                agent.reconciler.run(),
+                keep_house(journal, intake, settings.journal, clock),
+                pass_on_reveals(journal, routes),
+                manager.keep_informed(checks, lambda: reserve.is_used or agent.source.is_moving),
+            )
+        finally:
+            parts.clear()
+            metrics.gauges.read = idle
+            asked.has_connected = agent.source.status.last_connect_at is not None
+
+
+class _Failing:
+    """Says at once that a disk has failed: until what runs beside it has ended, seconds may pass."""
+
+    def __init__(self, journal: Journal, dispatch: Dispatch, manager: ServiceManager) -> None:
+        self._journal = journal
+        self._dispatch = dispatch
+        self._manager = manager
+        self._journal_has_failed = False
+
+    async def until_failed(self) -> None:
+        """Raise what the journal failed of, when it has."""
+        failure = await self._journal.failed()
+        self._journal_has_failed = True
+        self._manager.failing(failure)
+        raise failure
+
+    def checks(self) -> Sequence[Check]:
+        """Say whether something failed for which the daemon ends."""
+        has_failed = self._dispatch.has_failed
+        return [
+            _whole("journal", has_failed=self._journal_has_failed),
+            _whole("handlers", has_failed=has_failed),
+        ]
+
+
+def _whole(name: str, *, has_failed: bool) -> Check:
+    return Check(name, not has_failed, "failed: the daemon ends, and its last words say why" if has_failed else "whole")
 
 
 def _readings(
@@ -217,9 +260,10 @@ async def until_first(*parts: Coroutine[Any, Any, object]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-    for task in sorted(tasks, key=lambda task: task not in first):
-        if not task.cancelled():
-            task.result()
+        errors = {task: task.exception() for task in tasks if not task.cancelled()}  # of all: asyncio tells the others
+    for _, error in sorted(errors.items(), key=lambda ended: ended[0] not in first):
+        if error is not None:
+            raise error
 
 
 async def _to_the_end(work: Coroutine[Any, Any, object]) -> None:
@@ -230,57 +274,6 @@ async def _to_the_end(work: Coroutine[Any, Any, object]) -> None:
     except asyncio.CancelledError:
         await task
         raise
-
-
-class _Asked:
-    """What a person, or the service manager, asks of the daemon by signals."""
-
-    def __init__(self, reload: Callable[[], Configuration], manager: ServiceManager, clock: Clock) -> None:
-        self.following: Configuration | None = None
-        """What to go on with; None: with nothing."""
-        self._reload = reload
-        self._manager = manager
-        self._clock = clock
-        self._signals = asyncio.Queue[signal.Signals]()
-
-    def hear(self, number: signal.Signals) -> None:
-        """Take a signal that the process got."""
-        self._signals.put_nowait(number)
-
-    async def until_asked(self) -> None:
-        """Wait until it has to stop, or to go on with another configuration that can be read."""
-        while await self._signals.get() == signal.SIGHUP:
-            try:
-                following = self._reload()
-                following.routes()
-            except ConfigurationError as error:
-                self.refuse(error)
-            else:
-                self.following = following
-                log.info("configuration.reloaded")
-                self._manager.reloading(self._clock.monotonic())
-                return
-        self.following = None
-        self._manager.stopping()
-
-    def refuse(self, error: ConfigurationError) -> None:
-        """Say that the daemon goes on as it was configured before, and why."""
-        log.error("configuration.refused", error=str(error), hint="the daemon goes on with the one that it has")
-        self._manager.remark = f"the configuration that it was to reload is refused: {error}"
-
-
-@contextmanager
-def _asked(reload: Callable[[], Configuration], manager: ServiceManager, clock: Clock) -> Generator[_Asked, None, None]:
-    """Hear signals for a while."""
-    asked = _Asked(reload, manager, clock)
-    loop = asyncio.get_running_loop()
-    for number in SIGNALS:
-        loop.add_signal_handler(number, asked.hear, number)
-    try:
-        yield asked
-    finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
 
 
 async def follow_the_time(journal: Journal, clock: Clock) -> None:

@@ -42,6 +42,10 @@ class ServiceManager:
         """Say that the daemon stops: what runs is finished or handed back."""
         self.tell("STOPPING=1", f"STATUS=stopping{self._remark()}", _extension())
 
+    def failing(self, error: Exception) -> None:
+        """Say what the daemon ends of."""
+        self.tell("STOPPING=1", f"STATUS=failed: {_one_line(str(error))}", _extension())
+
     def reloading(self, monotonic: float) -> None:
         """Say that the daemon goes on with another configuration; it is to be told again that it is ready."""
         self.remark = ""
@@ -70,7 +74,11 @@ class ServiceManager:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _remark(self) -> str:
-        return f"; {' '.join(self.remark.split())}" if self.remark else ""
+        return f"; {_one_line(self.remark)}" if self.remark else ""
+
+
+def _one_line(words: str) -> str:
+    return " ".join(words.split())
 
 
 def _extension() -> str:

@@ -7,20 +7,28 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 from typing import Any, TypeAlias
 
 import pytest
 
+from fbsessiond import lane, service
 from fbsessiond.carrying import Carrying
 from fbsessiond.cometd.rules import Conversation, Do, Step
+from fbsessiond.configuration import Configuration
 from fbsessiond.errors import JournalError
 from fbsessiond.follow_up import Progress
 from fbsessiond.intake import Intake
+from fbsessiond.journal.interface import Journal
+from fbsessiond.journal.records import DeliveryState, Lease, Settlement
 from fbsessiond.journal.sqlite import deliveries, entries, file, gaps
 from fbsessiond.journal.sqlite.engine import SqliteJournal
+from fbsessiond.lane import Worker
 from fbsessiond.message import Batch
 from fbsessiond.reconciling import Reconciler
+from fbsessiond.route import Route
+from fbsessiond.signals import Asked
 from simulation import disk
 from simulation.outages import EVERYTHING
 
@@ -175,6 +183,65 @@ def never_waiting(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Intake, "wait_for_room", go_on)
 
 
+def counting_interruptions(patch: pytest.MonkeyPatch) -> None:
+    """Let an interruption cost an attempt."""
+
+    async def release(self: SqliteJournal, leases: Sequence[Lease], now: datetime) -> None:
+        due = DeliveryState.DUE
+        await self.settle([Settlement(lease, due, lease.attempts + 1, due_at=now) for lease in leases], now)
+
+    patch.setattr(SqliteJournal, "release", release)
+
+
+def letting_go(patch: pytest.MonkeyPatch) -> None:
+    """Hand back what runs without a word to it."""
+
+    async def stop(self: Worker[Any]) -> None:
+        await self.lane.release(list(self._leases.values()), self._clock.now())
+
+    patch.setattr(Worker, "stop", stop)
+
+
+def waiting_for_all(patch: pytest.MonkeyPatch) -> None:
+    """Stop when everything has come to its end by itself."""
+    patch.setattr(lane, "FINISH_SECONDS", 3600.0)
+
+
+def ending_at_a_mistake(patch: pytest.MonkeyPatch) -> None:
+    """End where a configuration is refused."""
+
+    def refuse(_: Asked, error: Exception) -> None:
+        raise error
+
+    patch.setattr(Asked, "_refuse", refuse)
+
+
+def staying_as_it_is(patch: pytest.MonkeyPatch) -> None:
+    """Begin anew with the configuration of the start, whatever is asked for."""
+    run_with = service._run_with
+    first: dict[Asked, Configuration] = {}
+
+    async def run_as_before(configuration: Configuration, *rest: Any) -> None:
+        (asked,) = (part for part in rest if isinstance(part, Asked))
+        await run_with(first.setdefault(asked, configuration), *rest)
+
+    patch.setattr(service, "_run_with", run_as_before)
+
+
+def taking_in_as_before(patch: pytest.MonkeyPatch) -> None:
+    """Ask the handlers that there were at first what they want."""
+    begin = Intake.__init__
+    first: dict[str, Sequence[Route]] = {}
+
+    def begin_as_before(self: Intake, journal: Journal, routes: Sequence[Route], *rest: Any) -> None:
+        begin(self, journal, first.setdefault(journal.identity, routes), *rest)
+
+    patch.setattr(Intake, "__init__", begin_as_before)
+
+
+ENDING = EVERYTHING - {"disk full", "slow answers", "drained"}
+RELOADING = EVERYTHING - {"disk full", "slow answers", "reloaded"}
+
 BROKEN: Mapping[str, Broken] = {
     "acknowledges before the commit": Broken("acknowledged", acknowledging_early),
     "hands out before the commit": Broken("deliveries", dispatching_early),
@@ -188,4 +255,10 @@ BROKEN: Mapping[str, Broken] = {
     "never compares": Broken("truth", never_comparing),
     "hesitates": Broken("freshness", hesitating),
     "never waits for room": Broken("reserve", never_waiting, EVERYTHING - {"disk full", "reloaded"}),
+    "counts interruptions": Broken("attempts", counting_interruptions, ENDING),
+    "lets go of what runs": Broken("once", letting_go, ENDING),
+    "waits for all": Broken("stopping", waiting_for_all, ENDING),
+    "ends at a mistake": Broken("reloading", ending_at_a_mistake, RELOADING),
+    "stays as it is": Broken("reloading", staying_as_it_is, RELOADING),
+    "takes in as before": Broken("configured", taking_in_as_before, RELOADING),
 }

@@ -22,6 +22,8 @@ class Disk:
         """Whether the next move of the log into the file fails, which is after its commit."""
         self.is_full = False
         """Whether there is less room than the reserve."""
+        self.waited_seconds = 0.0
+        """How long commits have held everything up so far."""
         self._chance = chance
         self._wait = wait
 
@@ -36,7 +38,9 @@ class Disk:
     def commit(self, connection: sqlite3.Connection) -> sqlite3.Cursor:
         """Commit, or fail as SQLite does."""
         if self.slow_seconds:
-            self._wait(self._chance.between(0, self.slow_seconds))
+            seconds = self._chance.between(0, self.slow_seconds)
+            self.waited_seconds += seconds
+            self._wait(seconds)
         if not self.is_failing:
             return connection.execute("COMMIT")
         self.is_failing = False

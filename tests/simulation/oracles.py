@@ -6,7 +6,7 @@ way that this one notices, so that it is known to bite.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -17,7 +17,7 @@ from fbsessiond.journal.documents import candidate_of
 from fbsessiond.message import Origin
 from fbsessiond.route import Wish
 from fbsessiond.transition import Kind
-from simulation.world import HOLD, SNAPSHOTS, World
+from simulation.world import HOLD, SECOND, SNAPSHOTS, World
 
 BOUND = timedelta(seconds=1)
 """How far a gap's bounds may be from what the server knows."""
@@ -35,6 +35,8 @@ ASKED = HOLD * 2
 """How long it may take until what was asked for arrives."""
 
 ZERO = timedelta()
+
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 FRESH_SECONDS = 30.0
 """How long after the last fault a notification may take to be handled."""
@@ -81,9 +83,10 @@ def deliveries(world: World) -> Iterator[str]:
     reader = world.reader()
     transitions = [entry for entry in reader.entries() if entry.kind is Kind.TRANSITION]
     settled = Counter((one.seq, one.handler, one.state.value) for one in reader.deliveries())
-    for route in world.routes:
+    for route in world.routes():
         for entry in transitions:
-            if isinstance(route.wish(candidate_of(entry)), Wish) and settled[entry.seq, route.name, "delivered"] != 1:
+            is_wanted = isinstance(route.wish(candidate_of(entry)), Wish) and route.name != SECOND
+            if is_wanted and settled[entry.seq, route.name, "delivered"] != 1:
                 yield f"{entry.seq}/{route.name} isn't delivered"
     there = {(entry.session, entry.seq) for entry in transitions}
     for name, seqs in world.handled.items():
@@ -138,6 +141,47 @@ def honesty(world: World) -> Iterator[str]:
         yield f"it went on {world.pretences} times though its disk had failed"
 
 
+def attempts(world: World) -> Iterator[str]:
+    """What was interrupted cost no attempt: only failures do, and the one that succeeded."""
+    for one in world.reader().deliveries():
+        most = world.failures[f"{one.seq}/{one.handler}"] + 1
+        if one.handler != "wrap-up" and one.attempts > most:
+            yield f"{one.seq}/{one.handler} took {one.attempts} attempts, and {most} were made"
+
+
+def once(world: World) -> Iterator[str]:
+    """What a handler brought to its end isn't handed out again, unless the process couldn't end in order."""
+    for delivery, processes in world.done.items():
+        for one, following in pairwise(processes):
+            if one is following or one not in world.broken_off:
+                yield f"{delivery} was handled by {one.name}, and again by {following.name}"
+
+
+def stopping(world: World) -> Iterator[str]:
+    """Whatever it is doing, the daemon stops within the time that it gets, with status 0."""
+    yield from world.complaints["stopping"]
+
+
+def reloading(world: World) -> Iterator[str]:
+    """The daemon goes on with a configuration that is right, and stays with the one that it has if it is wrong."""
+    yield from world.complaints["reloading"]
+
+
+def configured(world: World) -> Iterator[str]:
+    """A handler gets what came while it was configured, and nothing else."""
+    reader = world.reader()
+    states = {one.seq: one.state.value for one in reader.deliveries() if one.handler == SECOND}
+    spans = [(span[0], span[1] if len(span) > 1 else FOREVER) for span in world.present[SECOND]]
+    for entry in reader.entries():
+        at, state = entry.received_at, states.get(entry.seq)
+        if entry.kind is not Kind.TRANSITION or any(at in span for span in spans):
+            continue  # both configurations were there at that moment
+        if any(begin < at < end for begin, end in spans) != (state is not None):
+            yield f"{entry.seq}/{SECOND} of {at} is {state}; it was there: {spans}"
+        elif state not in {None, "delivered"}:
+            yield f"{entry.seq}/{SECOND} is {state}"
+
+
 def reserve(world: World) -> Iterator[str]:
     """While the disk is nearly full only that is taken in which had been asked for before."""
     entries = [entry for entry in world.reader().entries() if entry.origin is Origin.LIVE]
@@ -165,6 +209,11 @@ ORACLES: Sequence[Oracle] = (
     freshness,
     honesty,
     reserve,
+    attempts,
+    once,
+    stopping,
+    reloading,
+    configured,
 )
 
 

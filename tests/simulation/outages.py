@@ -168,8 +168,13 @@ async def disk_full(world: World) -> None:
 
 
 async def reloaded(world: World) -> None:
-    """Let the daemon go on with another configuration."""
+    """Show the daemon another configuration, which is right or wrong."""
     await world.reload()
+
+
+async def drained(world: World) -> None:
+    """Stop the daemon under load."""
+    await world.drain(world.chance.between(0.5, 6))
 
 
 async def crashed_in_between(world: World) -> None:
@@ -197,6 +202,7 @@ TROUBLES: dict[str, Trouble] = {
     "disk full": disk_full,
     "log not moved": move_failed,
     "reloaded": reloaded,
+    "drained": drained,
 }
 EVERYTHING = frozenset((*OUTAGES, *TROUBLES))
 PROCESS_ENDS = [name for name in OUTAGES if name.startswith(("stopped", "crashed"))] + [
@@ -205,6 +211,7 @@ PROCESS_ENDS = [name for name in OUTAGES if name.startswith(("stopped", "crashed
     "crashed again and again",
     "log not moved",
     "reloaded",
+    "drained",
 ]
 LASTING = [name for name in (*OUTAGES, *TROUBLES) if name not in PROCESS_ENDS and name != "silence"]
 """Meanwhile the daemon may end. Not in a silence: what is found after both is put down to the end."""

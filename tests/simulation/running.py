@@ -10,13 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import PrivateAttr
-
-from fbsessiond import Delivery, Done, Handler, Outcome
 from fbsessiond.chance import choose, happens
 from fbsessiond.journal.interface import Reader
-from fbsessiond.route import DeliverySettings, Route
-from floor import WRAP_UP
 from simulation.oracles import problems
 from simulation.outages import LASTING, OUTAGES, PROCESS_ENDS, TROUBLES
 from simulation.world import World, world
@@ -50,26 +45,6 @@ class Plan:
     """How many seconds pass at most between what goes wrong and what goes wrong next."""
     without: AbstractSet[str] = frozenset()
     """What doesn't go wrong; what was added later, so that a seed still does what it did."""
-
-
-class Recorder(Handler):
-    """Notes what it gets; now and then it fails, or takes long."""
-
-    _world: list[World] = PrivateAttr(default_factory=list[World])
-
-    def watch(self, here: World) -> None:
-        """Note what comes in this world."""
-        self._world.append(here)
-
-    async def handle(self, delivery: Delivery) -> Outcome:
-        """Note the entry, unless the attempt fails."""
-        (here,) = self._world
-        chance = here.chance
-        await asyncio.sleep(chance.between(0, 0.5))
-        if here.is_wrong and happens(chance, 0.05):
-            raise RuntimeError("bad luck")
-        here.handled[delivery.transition.session.id].append(delivery.transition.seq)
-        return Done()
 
 
 @dataclass
@@ -108,12 +83,10 @@ def simulate(folder: Path, plan: Plan) -> Report:
 
 
 async def _run(folder: Path, report: Report) -> None:
-    plan, recorder = report.plan, Recorder()
-    route = Route("recorder", recorder, delivery=DeliverySettings(attempts=1000, backoff=timedelta(seconds=1)))
+    plan = report.plan
     customers = {"per_minute": plan.per_minute, "chat": ["4s", "12s"]}
-    async with world(
-        folder, plan.seed, route, WRAP_UP, acknowledge=plan.seed % 3 != 0, watch=recorder.watch, customers=customers
-    ) as here:
+    acknowledge = plan.seed % 3 != 0
+    async with world(folder, plan.seed, handlers=True, acknowledge=acknowledge, customers=customers) as here:
         end = here.now() + timedelta(hours=plan.hours)
         while here.now() < end and (plan.until is None or len(report.steps) < plan.until):
             names = _choose(here, plan.without)
@@ -159,6 +132,7 @@ async def _end(here: World) -> None:
     await asyncio.wait([here.customers])
     here.mend()
     await here.revive()
+    await here.bring_all_back()
     begun = here.now()
     session = here.simulator.platform.arrive()
     here.simulator.back_end.tell(here.simulator.platform.invite("agent1", session))

@@ -1,10 +1,12 @@
 """A busy platform, and a daemon that comes and goes, on virtual time and a network in memory."""
 
 import asyncio
-from collections import defaultdict
+import signal
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,13 @@ from typing import Any
 import msgspec
 
 from fbsessiond.chance import SeededChance, choose, happens
+from fbsessiond.configuration import load
 from fbsessiond.errors import JournalError, RefusedError
 from fbsessiond.follow_up import FollowUpState
 from fbsessiond.gap import Gap
-from fbsessiond.journal.engines import open_journal, open_reader
+from fbsessiond.handler import Delivery
+from fbsessiond.journal.engines import open_reader
 from fbsessiond.journal.interface import Reader
-from fbsessiond.journal.sqlite.engine import SqliteJournal
-from fbsessiond.journal.sqlite.file import Log
 from fbsessiond.reconciling import SnapshotSettings
 from fbsessiond.route import Route
 from fbsessiond.session import TERMINAL_STATES, VANISHED
@@ -27,14 +29,61 @@ from fbsessiond.simulator.faults import FaultKind, FaultTable
 from fbsessiond.simulator.scenario import Scenario
 from fbsessiond.simulator.simulator import Simulator, simulating
 from fbsessiond.testing import VirtualClock
-from floor import AGENT, Watching, watching
+from floor import AGENT
 from simulation.disk import Disk
-from virtual_network import PROCESS, NetworkedLoop
+from simulation.process import Process
+from virtual_network import NetworkedLoop
 
 OPEN = {state.value for state in FollowUpState if state.is_open}
 
 HOLD = timedelta(seconds=8)
 SNAPSHOTS = SnapshotSettings(every=timedelta(minutes=2), settling=timedelta(seconds=2))
+
+WORK_SECONDS = 0.5
+"""How long a handler takes, at most, unless it is to be interrupted."""
+
+GRACE_SECONDS = 10.0
+"""How long the daemon may take to stop: as long as container engines wait until they kill it."""
+
+PLATFORM = """state_directory = "{folder}"
+[gws]
+url = "{url}"
+username = "agent1"
+password = {{ file = "{folder}/password" }}
+[http]
+listen = ""
+[snapshots]
+every = "2m"
+settling = "2s"
+[follow_ups]
+attempts = 4
+"""
+
+RECORDER = """[handlers.{name}]
+use = "simulation.handlers:Recorder"
+name = "{name}"
+delivery = {{ attempts = 1000, backoff = "1s", concurrency = {concurrency} }}
+"""
+
+SECOND = "second"
+"""The handler that comes and goes."""
+
+WRAP_UP = """[handlers.wrap-up]
+use = "operations"
+on = { to = "LeftChat" }
+steps = [ { operation = "SetDisposition", disposition = "resolved" }, { operation = "Complete" } ]
+"""
+
+REFUSED: Mapping[str, str] = {
+    "unreadable": "[handlers.recorder",
+    "unknown key": "[handlers.wrap-up.on]\nfro = 'Invited'\n",
+    "unstartable": "[handlers.unstartable]\nuse = 'simulation.handlers:Unstartable'\n",
+    "another journal": "[journal]\nurl = 'sqlite:another.db'\n",
+}
+"""What can stand at the end of a configuration with which the daemon mustn't go on."""
+
+HERE: ContextVar["World"] = ContextVar("HERE")
+"""Where handlers are."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +107,11 @@ class World:
     """A busy platform, a daemon that comes and goes, and what should be in its ledger."""
 
     simulator: Simulator
-    url: str
+    folder: Path
     chance: SeededChance
-    stack: AsyncExitStack
-    routes: Sequence[Route] = ()
+    has_handlers: bool = False
     loop: NetworkedLoop = field(init=False)
-    daemon: Watching = field(init=False)
+    daemon: Process = field(init=False)
     customers: asyncio.Task[None] = field(init=False)
     handled: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     """The entries of each session, as a handler got them, repeats included."""
@@ -81,14 +129,31 @@ class World:
     """How long it took, after everything was well again, until something new was handled."""
     known: Mapping[str, str] = field(default_factory=dict[str, str])
     """The sessions that the daemon took for open in the end, with their states."""
+    work_seconds: float = WORK_SECONDS
+    """How long a handler takes, at most."""
+    at_work: int = 0
+    """How many deliveries are being handled now."""
+    failures: Counter[str] = field(default_factory=Counter[str])
+    """How often each delivery's handler failed."""
+    done: defaultdict[str, list[Process]] = field(default_factory=lambda: defaultdict(list))
+    """Where each delivery's handler came to its end, in this order."""
+    broken_off: list[Process] = field(default_factory=list[Process])
+    """The processes that could not end in order."""
+    present: defaultdict[str, list[list[datetime]]] = field(default_factory=lambda: defaultdict(list))
+    """From when to when each handler was there; what still is has no end."""
+    complaints: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """What was seen not to hold while it happened, by the oracle that tells it."""
 
     def __post_init__(self) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, NetworkedLoop)
         self.loop = loop
         self.disk = Disk(self.chance, self.loop.pass_time)
-        self._process = 0
+        self._processes = 0
         self._turn = asyncio.Lock()
+        self._concurrency = 8
+        self.has_second = False
+        self.clock = WorldClock(loop)
         publish = self.simulator.bayeux.publish
 
         def note(agent: str, channel: str, data: Any) -> int:
@@ -118,7 +183,50 @@ class World:
 
     def reader(self) -> Reader:
         """Return a look at the journal."""
-        return open_reader(self.url, Path())
+        return open_reader("sqlite:journal.db", self.folder)
+
+    @property
+    def config(self) -> Path:
+        """The daemon's configuration."""
+        return self.folder / "fbsessiond.toml"
+
+    def configure(self, wrong: str = "") -> None:
+        """Write the configuration as it should be, and what is wrong with it."""
+        names = ["recorder", SECOND] if self.has_second else ["recorder"]
+        tables = [RECORDER.format(name=name, concurrency=self._concurrency) for name in names]
+        text = PLATFORM.format(folder=self.folder, url=self.simulator.url)
+        self.config.write_text("".join([text, *([*tables, WRAP_UP] if self.has_handlers else []), wrong]))
+
+    def routes(self) -> Sequence[Route]:
+        """Return the handlers as they are configured."""
+        return load(self.config).routes()
+
+    # What handlers tell.
+
+    @contextmanager
+    def configured(self, name: str) -> Generator[None, None, None]:
+        """Note from when to when a handler is there."""
+        span = [self.now()]
+        self.present[name].append(span)
+        try:
+            yield
+        finally:
+            span.append(self.now())
+
+    @contextmanager
+    def working(self) -> Generator[None, None, None]:
+        """Count what is being handled."""
+        self.at_work += 1
+        try:
+            yield
+        finally:
+            self.at_work -= 1
+
+    def note(self, delivery: Delivery) -> None:
+        """Note that a delivery was handled."""
+        self.done[delivery.id].append(self.daemon)
+        if delivery.handler != SECOND:
+            self.handled[delivery.transition.session.id].append(delivery.transition.seq)
 
     def gaps(self) -> list[Gap]:
         """Return the ledger."""
@@ -198,6 +306,13 @@ class World:
                 self.crash()
             await self._start_again(seconds)
 
+    async def drain(self, seconds: float) -> None:
+        """End the daemon while handlers are at work that take longer than it may wait, and start it again."""
+        async with self._turn:
+            await self._get_busy()
+            await self._start_again(seconds)
+            self.work_seconds = WORK_SECONDS
+
     async def crash_at(self, step: int, seconds: float) -> None:
         """Crash the daemon after so many rounds of the event loop: between any two of its awaits."""
         async with self._turn:
@@ -212,27 +327,83 @@ class World:
             await self._start_again(seconds)
 
     async def reload(self) -> None:
-        """Let it go on with another configuration."""
+        """Let it go on with another configuration, if that is right; handlers are at work, or not."""
         async with self._turn:
-            most = choose(self.chance, (1, 2, 8))
-            settings = {"concurrency": most}
-            self.routes = [replace(route, delivery=route.delivery.model_copy(update=settings)) for route in self.routes]
-            await self._start_again(0)
+            if happens(self.chance, 0.5):
+                await self._get_busy()
+            if happens(self.chance, 0.5):
+                await self._reload_right(second=happens(self.chance, 0.5))
+            else:
+                await self._reload_wrong(choose(self.chance, list(REFUSED)))
+            self.work_seconds = WORK_SECONDS
+
+    async def bring_all_back(self) -> None:
+        """Let every handler that ever was there finish what is left for it."""
+        async with self._turn:
+            if self.present[SECOND] and not self.has_second:
+                await self._reload_right(second=True)
+
+    async def _get_busy(self) -> None:
+        """Let handlers take their time, until some are at work, if anything comes."""
+        self.work_seconds = GRACE_SECONDS * 2
+
+        async def is_busy() -> bool:
+            return self.at_work > 0
+
+        if self.has_handlers:
+            with suppress(TimeoutError):
+                await self.until(is_busy, 30)
+
+    async def _reload_right(self, *, second: bool) -> None:
+        """Let it go on with another configuration."""
+        self._concurrency, self.has_second = choose(self.chance, (1, 2, 8)), second
+        self.configure()
+        await self._reload(1, "what is right")
+
+    async def _reload_wrong(self, kind: str) -> None:
+        """Show it a configuration with which it mustn't go on."""
+        self.configure(REFUSED[kind])
+        await self._reload(1 if kind == "unstartable" else 0, f"what is {kind}")
+        self.configure()
+
+    async def _reload(self, openings: int, what: str) -> None:
+        """Send SIGHUP, and see that it goes on; that opens its journal so often anew."""
+        opened = self.daemon.opened + openings
+
+        async def has_ended_or_opened() -> bool:
+            return self.daemon.task.done() or (openings > 0 and self.daemon.opened >= opened)
+
+        waited = self.disk.waited_seconds
+        self.loop.raise_signal(signal.SIGHUP)
+        with suppress(TimeoutError):
+            await self.until(has_ended_or_opened, GRACE_SECONDS if openings else 1.0)
+        while not await has_ended_or_opened() and self.disk.waited_seconds > waited:
+            waited = self.disk.waited_seconds  # the disk held it up
+            await asyncio.sleep(GRACE_SECONDS)
+        there = {name for name, spans in self.present.items() if len(spans[-1]) == 1}
+        wanted = {"recorder", SECOND} if self.has_second else {"recorder"}
+        if self.daemon.task.done():
+            if not isinstance(self.daemon.failure, RefusedError):
+                self.complaints["reloading"].append(f"at {what} it ended with {self.daemon.status}")
+                self.configure()
+                await self._start_again(0)
+        elif self.daemon.opened != opened or there != wanted:
+            self.complaints["reloading"].append(f"after {what} there is {sorted(there)} instead of {sorted(wanted)}")
 
     async def break_disk(self, seconds: float, *, later: bool = False) -> None:
         """Let a commit fail, or what follows it, see that the daemon ends because of it, and start it again."""
         async with self._turn:
             self.disk.is_failing, self.disk.is_failing_later = not later, later
-            if later and isinstance(journal := self.daemon.journal, SqliteJournal):
-                journal.log.most_bytes = 0
-            await asyncio.wait(self.daemon.tasks, return_when=asyncio.FIRST_COMPLETED, timeout=HOLD.total_seconds() * 8)
-            failures = [task.exception() for task in self.daemon.tasks if task.done() and not task.cancelled()]
+            if later:
+                self.daemon.journal.log.most_bytes = 0
+            await asyncio.wait({self.daemon.task}, timeout=HOLD.total_seconds() * 8)
             was_written = not (
                 self.disk.is_failing or self.disk.is_failing_later
             )  # in a black hole nothing comes to be
             self.disk.is_failing = self.disk.is_failing_later = False
-            has_ended = any(isinstance(failure, JournalError | RefusedError) for failure in failures)
+            has_ended = isinstance(self.daemon.failure, JournalError | RefusedError)
             self.pretences += was_written and not has_ended
+            self.broken_off.append(self.daemon)
             await self._start_again(seconds)
 
     @property
@@ -243,54 +414,60 @@ class World:
     async def revive(self) -> None:
         """Start the daemon again where it ended because its credentials were refused, as a person does then."""
         async with self._turn:
-            failures = [task.exception() for task in self.daemon.tasks if task.done() and not task.cancelled()]
-            if any(isinstance(failure, RefusedError) for failure in failures):
+            if isinstance(self.daemon.failure, RefusedError):
                 await self._start_again(0)
 
     def crash(self) -> None:
         """End the daemon at once: nothing more of it reaches the disk, or anybody else."""
-        self.loop.sever(self._name)
-        self.daemon.journal.close()
+        self.broken_off.append(self.daemon)
+        self.daemon.crash()
 
     async def start(self) -> None:
         """Start a daemon."""
-        self._process += 1
-        token = PROCESS.set(self._name)
-        journal = open_journal(self.url, Path(), self.now())
-        assert isinstance(journal, SqliteJournal)
-        journal.connection = self.disk.under(journal.connection)
-        journal.log = Log(journal.connection)
-        journal.space = self.disk.space  # type: ignore[method-assign]
-        running = watching(self.simulator, journal, *self.routes, chance=self.chance, snapshots=SNAPSHOTS)
-        self.daemon = await self.stack.enter_async_context(running)
-        PROCESS.reset(token)
+        self._processes += 1
+        name = f"daemon {self._processes}"
+        self.daemon = await Process.start(self.loop, self.disk, name, self.config, self.clock, self.chance)
 
-    @property
-    def _name(self) -> str:
-        return f"daemon {self._process}"
+    async def stop(self) -> None:
+        """End the daemon as a service manager does, and see that it ends well, and soon."""
+        if not self.daemon.task.done() and not self.daemon.has_crashed:
+            seconds = await self.daemon.stop()
+            if seconds > GRACE_SECONDS:
+                self.complaints["stopping"].append(f"it took {seconds} s to end")
+            if self.daemon.failure is not None and not isinstance(self.daemon.failure, RefusedError):
+                self.complaints["stopping"].append(f"it ended with {self.daemon.status}")
+        await self.daemon.bury()
 
     async def _start_again(self, seconds: float) -> None:
-        await self.daemon.stop()
-        await self.stack.aclose()
+        await self.stop()
         await asyncio.sleep(seconds)
         await self.start()
 
 
+class WorldClock(VirtualClock):
+    """A clock that a thread can look at."""
+
+    def __init__(self, loop: NetworkedLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def monotonic(self) -> float:
+        """Return the loop's time, in seconds."""
+        return self._loop.time()
+
+
 @asynccontextmanager
 async def world(
-    folder: Path,
-    seed: int,
-    *routes: Route,
-    acknowledge: bool = True,
-    watch: Callable[[World], None] = lambda _: None,
-    **tables: Any,
+    folder: Path, seed: int, *, handlers: bool = False, acknowledge: bool = True, **tables: Any
 ) -> AsyncGenerator[World, None]:
-    """Let customers come, and run a daemon; both end with it. `watch` gets to know the world before it begins."""
+    """Let customers come, and run a daemon, with handlers or without; both end with it."""
     chance = SeededChance(seed)
     busy = Scenario.model_validate({**BUSY, "gws": {**BUSY["gws"], "acknowledge": acknowledge}, **tables})
-    async with simulating(busy, clock=VirtualClock(), chance=chance) as simulator, AsyncExitStack() as stack:
-        here = World(simulator, f"sqlite:{folder / 'journal.db'}", chance, stack, routes)
-        watch(here)
+    async with simulating(busy, clock=VirtualClock(), chance=chance) as simulator:
+        here = World(simulator, folder, chance, handlers)
+        HERE.set(here)
+        (folder / "password").write_text("simulated")
+        here.configure()
         here.customers = asyncio.create_task(simulator.script.run())
         with here.wrong("start"):
             await here.start()
@@ -300,3 +477,4 @@ async def world(
         finally:
             here.customers.cancel()
             await asyncio.wait([here.customers])
+            await here.stop()

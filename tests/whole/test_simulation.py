@@ -12,7 +12,7 @@ SEEDS = int(variables.get("SEEDS", "25"))
 
 DOUBLED = "a connect that succeeded and advised to begin anew moved no position: after a crash its batch came again"
 PATIENT = "a process that resumed a session didn't know the server's hold, and noticed a swallowed request too late"
-ADDED = frozenset({"disk full", "log not moved", "reloaded"})
+ADDED = frozenset({"disk full", "log not moved", "reloaded", "drained"})
 """What went wrong with none of them yet."""
 
 FOUND: dict[int, str] = {20153: DOUBLED, 20288: DOUBLED, 20470: DOUBLED, 5784: PATIENT}

@@ -1,16 +1,23 @@
 """The engines by the scheme of a journal's address."""
 
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.journal.sqlite.engine import SqliteJournal
-from fbsessiond.journal.sqlite.file import MEMORY
+from fbsessiond.journal.sqlite.file import MEMORY, Lock
 from fbsessiond.journal.sqlite.reader import SqliteReader
 
 IN_MEMORY = "sqlite::memory:"
 """A journal that lives as long as its process."""
+
+Opening: TypeAlias = Callable[[datetime], Journal]
+"""Opens a journal to write it, at a point in time. Raises `JournalError` where it can't be used."""
 
 
 def open_journal(url: str, state_directory: Path, now: datetime) -> Journal:
@@ -20,6 +27,19 @@ def open_journal(url: str, state_directory: Path, now: datetime) -> Journal:
     for an address that no engine knows, and `JournalError` where the journal can't be used.
     """
     return SqliteJournal(_path(url, state_directory), now)
+
+
+@contextmanager
+def claimed(url: str, state_directory: Path) -> Generator[Opening, None, None]:
+    """Have the right to write a journal, for which nothing in its file is touched; yield what opens it.
+
+    One daemon at a time can have it. Raises as `open_journal` does.
+    """
+    path = _path(url, state_directory)
+    with ExitStack() as stack:
+        if path != MEMORY:
+            stack.callback(Lock(path).release)
+        yield partial(SqliteJournal, path, is_claimed=True)
 
 
 def open_reader(url: str, state_directory: Path) -> Reader:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
+from fbsessiond.errors import JournalError
 from fbsessiond.finding import Finding
 from fbsessiond.follow_up import Progress
 from fbsessiond.gap import Gap, Watched
@@ -54,6 +55,10 @@ class Journal(ABC):
     @abstractmethod
     def space(self) -> DiskSpace | None:
         """Return how much room there is where it is kept; None where there is no limit that is known."""
+
+    @abstractmethod
+    async def failed(self) -> JournalError:
+        """Wait until it has failed, whoever met that first; return how."""
 
     @abstractmethod
     async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> int:

@@ -44,11 +44,14 @@ T = TypeVar("T")
 class SqliteJournal(Journal):
     """A journal in one SQLite file, written by one process."""
 
-    def __init__(self, path: Path, now: datetime) -> None:
-        """Open the file, made or migrated if need be; deliveries that an earlier process had leased are due now."""
+    def __init__(self, path: Path, now: datetime, *, is_claimed: bool = False) -> None:
+        """Open the file, made or migrated if need be; deliveries that an earlier process had leased are due now.
+
+        The right to write it is taken with it, unless the caller has it already.
+        """
         self._path = path
         with ExitStack() as resources:
-            if path != MEMORY:
+            if path != MEMORY and not is_claimed:
                 resources.callback(Lock(path).release)
             self.connection = open_to_write(path)
             resources.callback(self.connection.close)
@@ -58,6 +61,7 @@ class SqliteJournal(Journal):
         self._queue: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._failure: JournalError | None = None
         self._timed: Timed = untimed
+        self._has_failed = asyncio.Event()
         self._wakes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._woken: set[str] = set()
         self._last_lease = 0
@@ -77,6 +81,12 @@ class SqliteJournal(Journal):
     def space(self) -> DiskSpace | None:
         """Ask the file system."""
         return None if self._path == MEMORY else space_at(self._path)
+
+    async def failed(self) -> JournalError:
+        """Wait for the first failure."""
+        await self._has_failed.wait()
+        assert self._failure is not None  # noqa: S101  what the event says
+        return self._failure
 
     async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> int:
         """Write a batch in one transaction."""
@@ -244,7 +254,7 @@ class SqliteJournal(Journal):
             if is_sound:
                 self.log.move(whole=True)
         except sqlite3.Error as error:
-            raise self._failed(error) from error
+            raise self._named(error) from error
         finally:
             self._resources.close()
 
@@ -270,12 +280,12 @@ class SqliteJournal(Journal):
                 self.connection.execute("COMMIT")
             self.log.move()
         except Exception as error:  # noqa: BLE001  whatever it is, every caller has to know
-            self._failure = self._failed(error)
+            failure = self._fail(error)
             with suppress(sqlite3.Error):
                 self.connection.rollback()
             for _, future in queue:
                 if not future.cancelled():
-                    future.set_exception(self._failure)
+                    future.set_exception(failure)
             return
         while self._woken:
             self._wakes[self._woken.pop()].set()
@@ -291,11 +301,16 @@ class SqliteJournal(Journal):
         try:
             return work()
         except (sqlite3.Error, LookupError, ValueError, OverflowError) as error:  # all but the first: damage
-            self._failure = self._failed(error)
-            raise self._failure from error
+            raise self._fail(error) from error
 
-    def _failed(self, error: Exception) -> JournalError:
-        """Name the failure. What a failed write left behind can't be known, so nothing is tried again on this file."""
+    def _fail(self, error: Exception) -> JournalError:
+        """Refuse everything from now on."""
+        self._failure = self._named(error)
+        self._has_failed.set()
+        return self._failure
+
+    def _named(self, error: Exception) -> JournalError:
+        """Name a failure. What a failed write left behind can't be known, so nothing is tried again on this file."""
         if isinstance(error, JournalError):
             return error
         failure = JournalError(
