@@ -564,6 +564,8 @@ WRONG = [
     ("[handlers.audit]", "[handlers.audut]", "handlers.audut"),
     ("[handlers.audit]", '[handlers.audit]\npath = "/proc/audit.jsonl"', "handlers.audit: can't start"),
     ("[gws]", "[gws", "fbsessiond.toml"),
+    ("[handlers.log]", '[journal]\nurl = "sqlite:other.db"\n[handlers.log]', "journal.url: can't be changed"),
+    ('username = "agent1"', 'username = "agent2"', "GWS refused the credentials"),
 ]
 
 
@@ -576,6 +578,8 @@ async def test_wrong_reload(folder: Path, old: str, new: str, words: str) -> Non
             notify(server, message("S1", "Invited"))
             running = daemon_for(server, folder, manager=manager)
             await ear.until("session.transition")
+            if "username" in old:
+                server.script("/meta/handshake", 401)
             reconfigure(folder, old, new)
             await ear.until("configuration.refused")
             notify(server, message("S2", "Invited"))
@@ -587,6 +591,7 @@ async def test_wrong_reload(folder: Path, old: str, new: str, words: str) -> Non
     assert words in manager.remark
     assert {tuple(line["handlers"]) for line in ear.heard("daemon.started")} == {("log", "audit")}
     assert server.handshakes == 1
+    assert not (folder / "state" / "other.db").exists()
 
 
 async def get(url: str) -> tuple[int, str]:
@@ -710,17 +715,38 @@ async def test_refused(folder: Path) -> None:
     assert ear.heard("daemon.stopped") == []
 
 
-async def test_broken_journal(folder: Path) -> None:
-    """A journal that breaks while it runs ends it with `DiskError`, whatever else happens."""
+class Refusing(Handler):
+    """A handler that is at work until it is let go."""
+
+    async def handle(self, delivery: Delivery) -> Outcome:
+        """Take longer than a test."""
+        del delivery
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+
+async def test_broken_journal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that breaks ends it with `DiskError`; that it isn't ready is said at once, while what runs ends."""
+    told: list[str] = []
+    manager = ServiceManager(None)
+    monkeypatch.setattr(manager, "tell", lambda *lines: told.extend(lines))
     async with scripted() as server:
         with listening() as ear:
-            running = daemon_for(server, folder)
+            rest = f"[handlers.refusing]\nuse = '{__name__}:Refusing'\n"
+            notify(server, message("S1", "Invited"))
+            running = daemon_for(server, folder, rest, http="127.0.0.1:0", manager=manager)
             await ear.until("cometd.subscribed")
+            url = ear.heard("daemon.started")[0]["http"]
+            assert "ok   journal: whole\nok   handlers: whole\n" in (await get(f"{url}/readyz?verbose"))[1]
             with sqlite3.connect(folder / "state" / "journal.db") as another:
                 another.execute("DROP TABLE entries")
             another.close()
-            notify(server, message("S1", "Invited"))
+            notify(server, message("S2", "Invited"))
             server.publish(1)
+            await until(lambda: any(line.startswith("STATUS=failed: ") for line in told))
+            assert not running.done()
+            status, words = await get(f"{url}/readyz?verbose")
+            assert (status, "FAIL journal: failed: the daemon ends" in words) == (503, True)
             with pytest.raises(DiskError):
                 await running
 
@@ -736,8 +762,17 @@ async def test_in_use(folder: Path) -> None:
     journal.close()
 
 
-async def test_wrong_configuration(folder: Path) -> None:
-    """A mistake is found before the journal is touched: what was leased there stays as it is."""
+NO_START = [
+    ("[handlers.log]\nvolume = 11\n", "", "volume"),
+    ('[handlers.audit]\npath = "/proc/audit.jsonl"\n', "", r"handlers\.audit: can't start"),
+    (HANDLERS, 'ca_file = "/nowhere"\n', "no CA certificates"),
+    (HANDLERS, "IN USE", r"http\.listen: can't listen on"),
+]
+
+
+@pytest.mark.parametrize(("rest", "gws", "words"), NO_START)
+async def test_wrong_configuration(folder: Path, rest: str, gws: str, words: str) -> None:
+    """Any mistake is found before the journal is touched: what was leased there stays as it is, byte for byte."""
     path = folder / "state" / "journal.db"
     journal = SqliteJournal(path, NOW)
     await append(journal, draft("S1", "Invited", "log"), misfit())
@@ -745,9 +780,11 @@ async def test_wrong_configuration(folder: Path) -> None:
     journal.close()
     before = path.read_bytes()
     async with scripted() as server:
-        with pytest.raises(ConfigurationError, match="volume"):
-            await daemon_for(server, folder, "[handlers.log]\nvolume = 11\n")
+        http = f"127.0.0.1:{server.port}" if gws == "IN USE" else ""
+        with pytest.raises(ConfigurationError, match=words):
+            await daemon_for(server, folder, rest, http=http, gws="" if http else gws)
     assert path.read_bytes() == before
+    assert {found.name for found in path.parent.iterdir()} <= {"journal.db", "journal.db.lock", "audit.jsonl"}
     assert server.received == []
 
 

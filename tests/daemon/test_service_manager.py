@@ -127,6 +127,12 @@ def test_stopping(ear: Ear) -> None:
     assert ear.heard() == [["STOPPING=1", "STATUS=stopping", EXTENSION]]
 
 
+def test_failing(ear: Ear) -> None:
+    """What it ends of is told in one line, and that this may take a while."""
+    ServiceManager(ear.address).failing(OSError("journal.db:\n the disk  failed"))
+    assert ear.heard() == [["STOPPING=1", "STATUS=failed: journal.db: the disk failed", EXTENSION]]
+
+
 def test_reloading(ear: Ear) -> None:
     """A reload is told with the time at which it begins, in microseconds; what was refused before counts no more."""
     manager = ServiceManager(ear.address)

@@ -76,7 +76,7 @@ steps = [ { operation = "SetDisposition", disposition = "resolved" }, { operatio
 
 REFUSED: Mapping[str, str] = {
     "unreadable": "[handlers.recorder",
-    "unknown key": "[handlers.wrap-up.on]\nfro = 'Invited'\n",
+    "unknown key": "[journal]\nretian = '1d'\n",
     "unstartable": "[handlers.unstartable]\nuse = 'simulation.handlers:Unstartable'\n",
     "another journal": "[journal]\nurl = 'sqlite:another.db'\n",
 }
@@ -341,7 +341,8 @@ class World:
         """Let every handler that ever was there finish what is left for it."""
         async with self._turn:
             if self.present[SECOND] and not self.has_second:
-                await self._reload_right(second=True)
+                with self.wrong("reloaded"):
+                    await self._reload_right(second=True)
 
     async def _get_busy(self) -> None:
         """Let handlers take their time, until some are at work, if anything comes."""

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from fbsessiond.errors import ConfigurationError, JournalError
-from fbsessiond.journal.engines import IN_MEMORY, open_journal, open_reader
+from fbsessiond.journal.engines import IN_MEMORY, claimed, open_journal, open_reader
 from journal_parts import NOW, append, draft
 
 
@@ -54,3 +54,23 @@ def test_unknown_home(tmp_path: Path) -> None:
     """A home directory of nobody is an error of the configuration, too."""
     with pytest.raises(ConfigurationError, match="whose home directory"):
         open_journal("sqlite:~nobody-here/journal.db", tmp_path, NOW)
+
+
+async def test_claimed(tmp_path: Path) -> None:
+    """Whoever has the right to a journal can open it again and again, and nobody else can; its file isn't touched."""
+    with claimed("sqlite:journal.db", tmp_path) as opening:
+        assert not (tmp_path / "journal.db").exists()
+        for _ in range(2):
+            journal = opening(NOW)
+            await append(journal, draft())
+            journal.close()
+            with pytest.raises(JournalError, match="another fbsessiond"):
+                open_journal("sqlite:journal.db", tmp_path, NOW)
+    open_journal("sqlite:journal.db", tmp_path, NOW).close()
+
+
+def test_claimed_in_memory(tmp_path: Path) -> None:
+    """A journal in memory is anybody's."""
+    with claimed(IN_MEMORY, tmp_path) as one, claimed(IN_MEMORY, tmp_path) as another:
+        one(NOW).close()
+        another(NOW).close()

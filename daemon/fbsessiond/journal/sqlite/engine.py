@@ -287,8 +287,9 @@ class SqliteJournal(Journal):
                 if not future.cancelled():
                     future.set_exception(failure)
             return
-        while self._woken:
-            self._wakes[self._woken.pop()].set()
+        for name in sorted(self._woken):  # in one order, so that a simulation can be repeated
+            self._wakes[name].set()
+        self._woken.clear()
         while self._arrived:
             self._arrived.pop().set()
         for (_, future), result in zip(queue, results, strict=True):

@@ -328,6 +328,17 @@ def no_longer_than(path: Path) -> Generator[None, None, None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+async def test_failed(journal: SqliteJournal) -> None:
+    """Whoever waits for its failure is told the first one, whoever met it; a journal that is closed hasn't failed."""
+    waiting = asyncio.create_task(journal.failed())
+    await append(journal, draft("S1", "Invited"))
+    assert not waiting.done()
+    journal.connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(JournalError) as met:
+        await append(journal, draft("S1", "Chatting"))
+    assert await waiting is met.value
+
+
 async def test_failed_checkpoint(journal: SqliteJournal, path: Path) -> None:
     """A log that can't be moved into the file fails the journal as a commit does; what was committed is there."""
     journal.log.most_bytes = 0
