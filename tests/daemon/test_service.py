@@ -729,7 +729,11 @@ async def test_broken_journal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A journal that breaks ends it with `DiskError`; that it isn't ready is said at once, while what runs ends."""
     told: list[str] = []
     manager = ServiceManager(None)
-    monkeypatch.setattr(manager, "tell", lambda *lines: told.extend(lines))
+
+    def tell(*lines: str) -> None:
+        told.extend(lines)
+
+    monkeypatch.setattr(manager, "tell", tell)
     async with scripted() as server:
         with listening() as ear:
             rest = f"[handlers.refusing]\nuse = '{__name__}:Refusing'\n"
