@@ -66,6 +66,10 @@ class Disk:
         finally:
             os.close(folder)
 
+    def abort(self) -> None:
+        """Let the file system find an error in itself, for which it can only be read from here on."""
+        _do("mount", "-o", "remount,abort", str(self.root))
+
     def unmount(self) -> None:
         """Unmount it; nothing may use it any more."""
         _do("umount", str(self.root))

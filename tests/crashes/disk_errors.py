@@ -9,7 +9,7 @@ import random  # noqa: TID251  points that can be repeated
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -122,9 +122,9 @@ async def _daemons_fail(
     return problems + [problem async for problem in check(folder, config, front.promised, logs)]
 
 
-async def start_struck(config: Path, injection: str) -> Daemon:
-    """Start a daemon under strace, one of whose calls on the journal's files fails, and each such call after it."""
-    paths = [part for name in FILES for part in ("-P", str(config.parent / "state" / name))]
+async def start_struck(config: Path, injection: str, files: Sequence[str] = FILES) -> Daemon:
+    """Start a daemon under strace, one of whose calls on these files fails, and each such call after it."""
+    paths = [part for name in files for part in ("-P", str(config.parent / "state" / name))]
     strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={','.join(CALLS)}", *paths]
     program = [sys.executable, "-W", "error", "-m", "fbsessiond", "run", "--config", str(config)]
     process = await asyncio.create_subprocess_exec(

@@ -2,9 +2,11 @@
 
 import asyncio
 import itertools
+import json
 import os
+import signal
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -13,7 +15,19 @@ import pytest
 from cometd_servers import NodeServer
 from crashes.disk import Disk, disk, why_not
 from crashes.disk_errors import start_struck
-from daemons import AUTHORIZATION, SECONDS, Front, command, configure, document, publishing, records, running
+from daemons import (
+    AUTHORIZATION,
+    SECONDS,
+    Daemon,
+    Front,
+    command,
+    configure,
+    document,
+    publishing,
+    records,
+    running,
+    until,
+)
 
 pytestmark = [pytest.mark.node, pytest.mark.skipif(why_not() is not None, reason=why_not() or "")]
 
@@ -55,6 +69,18 @@ def fill(disk: Disk, leave_bytes: int) -> Path:
             file.write(bytes(min(free - leave_bytes, 1 << 16)))
             file.flush()
             os.fsync(file.fileno())
+    return ballast
+
+
+def fill_up(disk: Disk) -> Path:
+    """Use up what is kept for root as well; return the file that does."""
+    ballast = disk.root / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12):
+            with suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+                    os.fsync(file.fileno())
     return ballast
 
 
@@ -198,3 +224,104 @@ async def test_failing_sync(tmp_path: Path) -> None:
             await publisher.publish(document("S0", "Completed"))
             await again.until("session.transition", after="Completed")
         assert {text for texts in front.given.values() for text in texts} <= {*await notifications(config)}
+
+
+async def test_becoming_read_only(small: Disk, tmp_path: Path) -> None:
+    """Where its disk can only be read all at once it ends with 74; what was acknowledged is there."""
+    async with platform() as (server, front), publishing(server.port) as publisher:
+        config = on(small, tmp_path, front.port)
+        async with running(config) as daemon:
+            await daemon.until("gap.repaired")
+            await publisher.publish(document("S1", "Invited"))
+            await daemon.until("session.transition")
+            small.abort()
+            await publisher.publish(document("S1", "Chatting"))
+            assert await daemon.ended() == DISK_FAILED
+            assert "journal.db: the journal failed: " in "".join(daemon.words)
+        small.unmount()
+        small.mount()
+        assert {*front.promised} <= {*await notifications(config)}
+        async with running(config) as daemon:
+            await daemon.until("session.transition", after="Chatting")
+            assert await daemon.stop() == 0
+        assert await states(config) == ["Invited", "Chatting"]
+
+
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["running", "stopping"])
+async def test_full_at_a_checkpoint(tmp_path: Path, is_stopped: bool) -> None:
+    """Where there is no room to move the log into the file it ends with 74, and the log keeps what was committed."""
+    async with platform() as (server, front), publishing(server.port) as publisher:
+        config = configure(tmp_path, front.port, "[handlers.log]\n")
+        async with running(config) as daemon:
+            await daemon.until("gap.repaired")
+            assert await daemon.stop() == 0
+        daemon = await start_struck(config, "pwrite64:error=ENOSPC:when=1", ["journal.db"])
+        try:
+            await daemon.until("cometd.resumed")
+            for number in range(1 if is_stopped else 500):
+                await publisher.publish(document(f"S{number}", "Invited", comment="x" * 20_000))
+                if daemon.process.returncode is not None:
+                    break
+            if is_stopped:
+                await daemon.until("session.transition")
+                end_traced(daemon)
+            assert await daemon.ended() == DISK_FAILED
+            assert "journal.db: the journal failed: " in "".join(daemon.words)
+            assert "full" in "".join(daemon.words)
+        finally:
+            await daemon.kill()
+        there = {*await notifications(config)}
+        assert there
+        assert {*front.promised} <= there
+        assert (await command("journal", "verify", "--config", config))[0] == 0
+
+
+def end_traced(daemon: Daemon) -> None:
+    """Send SIGTERM to the daemon, which is the child of its tracer."""
+    tracer = daemon.process.pid
+    (child,) = Path(f"/proc/{tracer}/task/{tracer}/children").read_text().split()
+    os.kill(int(child), signal.SIGTERM)
+
+
+async def test_audit_without_room(small: Disk, tmp_path: Path) -> None:
+    """An audit file whose disk is full holds up its own lines alone, and has all of them when there is room."""
+    audit = small.root / "audit.jsonl"
+    handlers = (
+        f'[handlers.log]\n[handlers.audit]\npath = "{audit}"\ndelivery = {{ attempts = 99, backoff = "100ms" }}\n'
+    )
+    async with platform() as (server, front), publishing(server.port) as publisher:
+        config = configure(tmp_path, front.port, handlers)
+        async with running(config) as daemon:
+            await daemon.until("gap.repaired")
+            ballast = fill_up(small)
+            await publisher.publish(document("S1", "Invited", comment="x" * 20_000), document("S1", "Chatting"))
+            failed = await daemon.until("delivery.failed", handler="audit")
+            assert failed["because"].startswith("OSError")
+            await daemon.until("session.transition", after="Chatting")
+            ballast.unlink()
+            await until(lambda: len(audit.read_bytes().splitlines()) == 2)
+            assert await daemon.stop() == 0
+        assert (await command("audit", "verify", "--config", config))[0] == 0
+
+
+async def test_failing_sync_of_audit(tmp_path: Path) -> None:
+    """A sync of the audit file that fails ends the daemon with 74; the line's delivery is due again, and comes once."""
+    async with platform() as (server, front), publishing(server.port) as publisher:
+        config = configure(tmp_path, front.port, "[handlers.audit]\n")
+        daemon = await start_struck(config, "fdatasync:error=EIO:when=1", ["audit.jsonl"])
+        try:
+            await daemon.until("gap.repaired")
+            await publisher.publish(document("S1", "Invited"))
+            assert await daemon.ended() == DISK_FAILED
+            assert "audit.jsonl: can't sync: " in "".join(daemon.words)
+        finally:
+            await daemon.kill()
+        assert {*front.promised} <= {*await notifications(config)}
+        async with running(config) as again:
+            await publisher.publish(document("S1", "Chatting"))
+            audit = tmp_path / "state" / "audit.jsonl"
+            await until(lambda: b'"Chatting"' in audit.read_bytes())
+            lines = [json.loads(line) for line in audit.read_bytes().splitlines()]
+            assert [line["after"] for line in lines if line["after"]] == ["Invited", "Chatting"]
+            assert await again.stop() == 0
+        assert (await command("audit", "verify", "--config", config))[0] == 0
