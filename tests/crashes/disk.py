@@ -2,8 +2,12 @@
 
 After a cut (EXT4_IOC_SHUTDOWN without a flush of its log) writes fail at once, and after the next mount only that is
 there which was synced before, as after a real loss of power. Needs root and loop devices.
+
+It is mounted where only this thread and what it starts see it. Whatever makes a namespace of its own meanwhile, as a
+container does, would take the mount along, and the disk without power would stay in use: the next mount would be it.
 """
 
+import ctypes
 import fcntl
 import os
 import shutil
@@ -21,6 +25,9 @@ SHUTDOWN: Final = 0x8004587D
 
 WITHOUT_FLUSH: Final = 2
 """EXT4_GOING_FLAGS_NOLOGFLUSH."""
+
+NEW_MOUNTS: Final = 0x00020000
+"""CLONE_NEWNS: of unshare(2) and setns(2)."""
 
 
 def why_not() -> str | None:
@@ -86,13 +93,33 @@ class Disk:
 @contextmanager
 def disk() -> Generator[Disk]:
     """Lend a disk for a while."""
-    with TemporaryDirectory(prefix="power-") as folder:
+    with TemporaryDirectory(prefix="power-") as folder, _own_mounts():
         lent = Disk(Path(folder))
         try:
             lent.format()
             yield lent
         finally:
             lent.detach()
+
+
+@contextmanager
+def _own_mounts() -> Generator[None]:
+    """Let nobody else see what is mounted by this thread."""
+    system = ctypes.CDLL(None, use_errno=True)
+    folder, before = Path.cwd(), os.open("/proc/thread-self/ns/mnt", os.O_RDONLY)
+    try:
+        _check(system.unshare(NEW_MOUNTS))
+        _do("mount", "--make-rprivate", "/")
+        yield
+    finally:
+        _check(system.setns(before, NEW_MOUNTS))  # which goes to the root, too
+        os.chdir(folder)
+        os.close(before)
+
+
+def _check(status: int) -> None:
+    if status:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _do(*command: str) -> str:

@@ -14,15 +14,15 @@ from hypothesis import settings
 from mutation.forks import forked, noted
 from mutation.in_place import Place, Watch
 from mutation.mutant import Mutant
-from mutation.verdict import Fate
+from mutation.verdict import Fate, Verdict
 
 PATIENCE: Final = 4.0
 """How much longer than without a mutant tests may take,"""
 SLACK_SECONDS: Final = 8.0
 """and what they get on top of that."""
 LONGEST_SECONDS: Final = 3600.0
-MOST_EXAMPLES: Final = 10
-"""So many histories of a kind."""
+HISTORIES_SHARE: Final = 8
+"""One in so many of the histories that hypothesis tells is enough here."""
 
 
 class Shortened:
@@ -33,7 +33,7 @@ class Shortened:
         for each in {item.getparent(pytest.Class) for item in items}:
             if each is not None and hasattr(each.obj, "settings"):
                 told = each.obj.settings
-                each.obj.settings = settings(told, max_examples=min(told.max_examples, MOST_EXAMPLES))
+                each.obj.settings = settings(told, max_examples=max(1, told.max_examples // HISTORIES_SHARE))
 
 
 @dataclass
@@ -42,10 +42,11 @@ class Bench(Shortened):
 
     file: Path
     mutants: Sequence[Mutant]
-    fates: list[Fate | None] = field(default_factory=list["Fate | None"])
-    """What became of each; `None` where it needs a new import."""
-    failing: str | None = None
-    """The test that fails without any mutant."""
+    tell: Callable[[Verdict], None]
+    failing: str | None = "the collection of tests"
+    """The test that fails without any mutant, if one does."""
+    left: list[Mutant] = field(default_factory=list[Mutant])
+    """Those that need a new import."""
     _seconds: dict[str, float] = field(default_factory=dict[str, float])
     """How long each test takes."""
 
@@ -62,7 +63,8 @@ class Bench(Shortened):
         self._place.used.update(used)
         gc.freeze()  # what is here by now need not be looked through again and again
         if self.failing is None:
-            self.fates += (self._judged(mutant, session) for mutant in self.mutants)
+            for mutant in self.mutants:
+                self._judge(mutant, session)
         return True
 
     def _without_mutant(
@@ -79,13 +81,14 @@ class Bench(Shortened):
         self._watch.stop()
         return None, self._seconds, self._place.used
 
-    def _judged(self, mutant: Mutant, session: pytest.Session) -> Fate | None:
+    def _judge(self, mutant: Mutant, session: pytest.Session) -> None:
         if (placed := self._place.put(mutant)) is None:
-            return None
+            self.left.append(mutant)
+            return
         put, names = placed
         items = sorted((each for each in session.items if each.nodeid in names), key=self._how_long)
         with mutant.on_disk():
-            return fate_of(lambda: put() or all_pass(session, items, self._seconds))
+            self.tell(Verdict(mutant.key, fate_of(lambda: put() or all_pass(session, items, self._seconds))))
 
     def _how_long(self, item: pytest.Item) -> float:
         return self._seconds[item.nodeid]

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from compileall import compile_dir
 from concurrent.futures import ProcessPoolExecutor
 from itertools import groupby
+from multiprocessing.connection import Connection
 from pathlib import Path
 from py_compile import PycInvalidationMode
 from typing import Final
@@ -33,28 +34,44 @@ NOT_COPIED = shutil.ignore_patterns("node_modules", "__pycache__", ".*")
 IMPORT_SECONDS: Final = 300.0
 """How long the tests of a mutant with its own import may take."""
 
+LOOK_SECONDS: Final = 0.5
+
 OPTIONS: Final = (
     *("-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutation"),
     *("-W", "ignore:Module already imported so cannot be rewritten"),  # on purpose, once for all runs
 )
 
 
+_telling: Connection
+"""Where this process's verdicts go; each is shorter than what a pipe takes at once."""
+
+
 def judge(mutants: Sequence[Mutant], processes: int, root: Path = ROOT) -> Iterator[Verdict]:
-    """Yield a verdict on each mutant, in their order. Raises `RuntimeError` where tests fail without any mutant."""
+    """Yield a verdict on each mutant, as they come. Raises `RuntimeError` where tests fail without any mutant."""
     files = [list(some) for _, some in groupby(mutants, lambda mutant: mutant.key.file)]
     tests = tuple(test for some in files for test in tests_of(root, some[0].key.file)[0])
+    context = multiprocessing.get_context("spawn")
+    hearing, telling = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(root, Path(folder), tests))
+        pool = ProcessPoolExecutor(
+            processes, context, initializer=_begin, initargs=(root, Path(folder), tests, telling)
+        )
         try:
-            for verdicts in pool.map(_judged, files):
-                yield from verdicts
+            runs = [pool.submit(_judge_file, some) for some in files]
+            while runs or hearing.poll():
+                if hearing.poll(LOOK_SECONDS):
+                    yield hearing.recv()
+                for run in (ended := [run for run in runs if run.done()]):
+                    run.result()
+                runs = [run for run in runs if run not in ended]
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _begin(root: Path, folder: Path, tests: Tests) -> None:
+def _begin(root: Path, folder: Path, tests: Tests, telling: Connection) -> None:
     """Make this process's own copy, and import what the tests need of other people's."""
+    global _telling  # noqa: PLW0603  a process of a pool has no other place
+    _telling = telling
     copy = folder / str(os.getpid()) / "copy"
     shutil.copytree(root, copy, ignore=NOT_COPIED)
     os.chdir(copy)
@@ -79,20 +96,21 @@ def _is_in(module: object, folder: str) -> bool:
     return any(str(place).startswith(folder) for place in places)
 
 
-def _judged(mutants: Sequence[Mutant]) -> Sequence[Verdict]:
+def _judge_file(mutants: Sequence[Mutant]) -> None:
     """Judge the mutants of one file."""
     file = mutants[0].key.file
     tests = [each for some in tests_of(Path(), file) for each in some]
 
-    def in_place() -> tuple[str | None, list[Fate | None]]:
-        bench = Bench(Path(file), mutants)
+    def in_place() -> tuple[str | None, list[Mutant]]:
+        bench = Bench(Path(file), mutants, _telling.send)
         _run(tests, bench)
-        return bench.failing, bench.fates
+        return bench.failing, bench.left
 
-    failing, fates = noted(in_place, LONGEST_SECONDS)
-    if failing is not None or len(fates) < len(mutants):
-        raise RuntimeError(f"without any mutant: {failing or file} {Fate.KILLED}")
-    return [Verdict(mutant.key, fate or _imported(mutant, tests)) for mutant, fate in zip(mutants, fates, strict=True)]
+    failing, left = noted(in_place, LONGEST_SECONDS)
+    if failing is not None:
+        raise RuntimeError(f"without any mutant: {failing} {Fate.KILLED}")
+    for mutant in left:
+        _telling.send(Verdict(mutant.key, _imported(mutant, tests)))
 
 
 def _imported(mutant: Mutant, tests: Sequence[str]) -> Fate:

@@ -2,12 +2,13 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from crashes.bit_flips import BIT_FLIPS
 from crashes.crash_points import CRASH_POINTS
-from crashes.disk import why_not
+from crashes.disk import disk, why_not
 from crashes.disk_errors import DISK_ERRORS
 from crashes.parts import PARTS
 from crashes.power_cuts import POWER_CUTS, cut_power
@@ -59,6 +60,25 @@ def test_disk_errors() -> None:
 def test_power_cuts() -> None:
     """A power cut takes nothing that was reported as committed."""
     assert problems(POWER_CUTS, 4) == []
+
+
+@needs_disk
+def test_power_cut_beside_containers() -> None:
+    """After a cut the disk is mounted anew, although another process took along what was mounted before."""
+    here = Path.cwd()
+    program = ["sh", "-c", "read go; exec unshare --mount --propagation private sh -c 'echo there; read end'"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as other:
+        assert other.stdin
+        assert other.stdout
+        with disk() as lent:
+            other.stdin.write(b"go\n")
+            assert other.stdout.readline() == b"there\n"
+            lent.cut()
+            lent.unmount()
+            lent.mount()
+            (lent.root / "file").write_text("written")
+        other.stdin.write(b"end\n")
+    assert Path.cwd() == here
 
 
 @needs_disk
