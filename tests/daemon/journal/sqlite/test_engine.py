@@ -165,6 +165,14 @@ def traced(journal: SqliteJournal) -> list[str]:
     return statements
 
 
+def test_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Journals in memory stand side by side, and leave nothing on disk."""
+    monkeypatch.chdir(tmp_path)
+    with closing(SqliteJournal(MEMORY, NOW)) as one, closing(SqliteJournal(MEMORY, NOW)) as another:
+        assert one.identity != another.identity
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_one_commit(journal: SqliteJournal, path: Path) -> None:
     """A batch is one commit, synced to disk: until it, another process sees nothing, and after it, all."""
     another = sqlite3.connect(path)

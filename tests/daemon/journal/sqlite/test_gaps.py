@@ -51,11 +51,14 @@ def damage(path: Path, script: str) -> list[str]:
 
 
 def test_set_back(connection: sqlite3.Connection) -> None:
-    """A clock that is set back leaves no time in the future."""
+    """A clock that is set back leaves no time in the future; another agent's times wait for its own next proof."""
+    gaps.watch(connection, "agent2", at(5))
+    assert gaps.prove(connection, "agent2", proof("A", 9, 20))
+    others = gaps.watched(connection)
     gaps.watch(connection, "agent1", at(5))
     assert gaps.prove(connection, "agent1", proof("A", 8, 20))
     assert not gaps.prove(connection, "agent1", proof("A", 8, 6))
-    assert gaps.watched(connection) == [watched(6, gap(5, 6, START), since=5, position=b"A")]
+    assert gaps.watched(connection) == [watched(6, gap(5, 6, START), since=5, position=b"A"), *others]
 
 
 def test_way(connection: sqlite3.Connection) -> None:
