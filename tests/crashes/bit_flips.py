@@ -11,8 +11,9 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from crashes.faults import NAME, finish
+from crashes.faults import NAME
 from crashes.oracle import unheard
+from crashes.serving import Server
 from crashes.workload import Task
 from fbsessiond.errors import JournalError
 from fbsessiond.finding import Finding
@@ -33,7 +34,8 @@ def run(amount: int, seed: int, tick: Tick) -> Result:
     problems: list[str] = []
     with TemporaryDirectory(prefix="bit-flips-") as folder:
         journal = Path(folder) / NAME
-        finish(Task(str(journal), BATCHES, seed))
+        with closing(Server()) as server:
+            server.finish(Task(str(journal), BATCHES, seed))
         original = journal.read_bytes()
         everything = read(journal)
         for number in range(amount):

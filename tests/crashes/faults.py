@@ -1,21 +1,21 @@
 """A workload whose system calls on the journal's files are counted, and struck one after the other (strace)."""
 
-import os
 import re
 import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
 from crashes.oracle import Reported, check
-from crashes.workload import TESTS, Task
-from fbsessiond.environment import variables
+from crashes.serving import Server
+from crashes.workload import Task
 
 T = TypeVar("T")
 
@@ -26,7 +26,6 @@ CALLS: Final = WRITES + SYNCS + OTHERS
 
 NAME: Final = "journal.db"
 FILES: Final = (NAME, f"{NAME}-wal", f"{NAME}-shm")
-SECONDS: Final = 120.0
 SIDE_BY_SIDE: Final = 2
 
 _CALL = re.compile(r"^\d+ +(?P<name>\w+)\((?P<rest>.*)$")
@@ -79,14 +78,17 @@ class Run:
 class Bench:
     """Where workloads are struck: a folder with the journal that each stage begins with."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, servers: Sequence[Server]) -> None:
         self._folder = folder
         self.seed = seed
+        self._servers: SimpleQueue[Server] = SimpleQueue()
+        for server in servers:
+            self._servers.put(server)
         for number, stage in enumerate(STAGES):
             base = self._base(number)
             base.mkdir()
             if stage.begin:
-                finish(self._task(base, stage.begin))
+                self._finish(self._task(base, stage.begin))
 
     def calls(self) -> list[Call]:
         """Return all calls of all stages."""
@@ -94,7 +96,7 @@ class Bench:
         for number, stage in enumerate(STAGES):
             counts: Counter[str] = Counter()
             with self.stage(number) as folder:
-                for name, rest in traced(self._task(folder, stage.end), ()).calls:
+                for name, rest in self._traced(self._task(folder, stage.end), ()).calls:
                     counts[name] += 1
                     found.append(Call(name, counts[name], _file(rest), number))
         return found
@@ -113,7 +115,8 @@ class Bench:
         What is injected is in strace's words: `signal=KILL`, `error=EIO`.
         """
         with self.stage(call.stage) as folder:
-            struck = traced(self._task(folder, STAGES[call.stage].end), (f"{call.name}:{what}:when={call.number}",))
+            injection = f"{call.name}:{what}:when={call.number}"
+            struck = self._traced(self._task(folder, STAGES[call.stage].end), (injection,))
             return [
                 f"seed {self.seed}, {what} at {call}: {problem}"
                 for problem in self._judged(struck, folder, call.stage, judge)
@@ -122,9 +125,9 @@ class Bench:
     def limit(self, stage: int, most_bytes: int, judge: Callable[[Run, Path, Reported], Iterator[str]]) -> list[str]:
         """Let no file become longer, so that a write comes out short; otherwise as `strike`."""
         with self.stage(stage) as folder:
-            command = ["prlimit", f"--fsize={most_bytes}", *self._task(folder, STAGES[stage].end).command]
-            ended = execute(command)
-            problems = self._judged(Run(ended.returncode, ended.stdout, ()), folder, stage, judge)
+            with self._server() as server:
+                ended = server.run(self._task(folder, STAGES[stage].end), most_bytes=most_bytes)
+            problems = self._judged(Run(*ended, ()), folder, stage, judge)
             return [f"seed {self.seed}, stage {stage}, files up to {most_bytes} bytes: {each}" for each in problems]
 
     def _judged(
@@ -134,7 +137,7 @@ class Bench:
         reported = Reported.of(run.output)
         yield from judge(run, journal, reported)
         yield from check(journal, self.seed, replace(reported, is_done=False))
-        reported.hear(finish(self._task(folder, STAGES[stage].end + 4)))
+        reported.hear(self._finish(self._task(folder, STAGES[stage].end + 4)))
         yield from check(journal, self.seed, reported)
 
     def _base(self, stage: int) -> Path:
@@ -143,45 +146,47 @@ class Bench:
     def _task(self, folder: Path, batches: int) -> Task:
         return Task(str(folder / NAME), batches, self.seed, CHECKPOINT_PAGES)
 
+    @contextmanager
+    def _server(self) -> Generator[Server]:
+        """Lend a server that nobody else uses."""
+        server = self._servers.get()
+        yield server
+        self._servers.put(server)
+
+    def _finish(self, task: Task) -> bytes:
+        with self._server() as server:
+            return server.finish(task)
+
+    def _traced(self, task: Task, injections: Sequence[str]) -> Run:
+        """Run a workload under strace."""
+        log = Path(task.journal).with_name("strace.log")
+        paths = [part for name in FILES for part in ("-P", str(log.with_name(name)))]
+        injected = [part for each in injections for part in ("-e", f"inject={each}")]
+        options = ["-f", "-y", "-s0", "-o", str(log), "-e", f"trace={','.join(CALLS)}", *paths, *injected]
+        tracers: list[subprocess.Popen[bytes]] = []
+
+        def attach(process: int) -> None:
+            tracer = subprocess.Popen(["strace", *options, "-p", str(process)], stderr=subprocess.PIPE)
+            tracers.append(tracer)
+            assert tracer.stderr is not None
+            assert tracer.stderr.readline().endswith(b"attached\n")
+
+        with self._server() as server:
+            status, said = server.run(task, before=attach)
+        for tracer in tracers:
+            tracer.communicate()
+        calls = [
+            (found["name"], found["rest"]) for line in log.read_text().splitlines() if (found := _CALL.match(line))
+        ]
+        log.unlink()
+        return Run(status, said, calls)
+
 
 @contextmanager
 def bench(seed: int) -> Generator[Bench]:
     """Lend a bench for a while."""
-    with TemporaryDirectory(prefix="crashes-") as folder:
-        yield Bench(Path(folder), seed)
-
-
-def finish(task: Task) -> bytes:
-    """Run a workload to its end, which it has to reach; return what it said."""
-    ended = execute(task.command)
-    if ended.returncode or not ended.stdout.endswith(b"done\n"):
-        raise RuntimeError(f"the workload ended with {ended.returncode}: {ended.stdout[-500:]!r} {ended.stderr!r}")
-    return ended.stdout
-
-
-def traced(task: Task, injections: Sequence[str]) -> Run:
-    """Run a workload under strace."""
-    folder = Path(task.journal).parent
-    log = folder / "strace.log"
-    paths = [part for name in FILES for part in ("-P", str(folder / name))]
-    injected = [part for each in injections for part in ("-e", f"inject={each}")]
-    options = ["-f", "-qq", "-y", "-s0", "-o", str(log), "-e", f"trace={','.join(CALLS)}", *paths, *injected]
-    ended = execute(["strace", *options, *task.command])
-    calls = [(found["name"], found["rest"]) for line in log.read_text().splitlines() if (found := _CALL.match(line))]
-    log.unlink()
-    return Run(ended.returncode, ended.stdout, calls)
-
-
-def execute(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
-    """Run a program to its end; a workload finds its modules."""
-    return subprocess.run(
-        command, capture_output=True, env={**variables, "PYTHONPATH": python_path()}, timeout=SECONDS, check=False
-    )
-
-
-def python_path() -> str:
-    """Return where a workload finds its modules."""
-    return os.pathsep.join(filter(None, (str(TESTS), variables.get("PYTHONPATH"))))
+    with TemporaryDirectory(prefix="crashes-") as folder, ExitStack() as servers:
+        yield Bench(Path(folder), seed, [servers.enter_context(closing(Server())) for _ in range(SIDE_BY_SIDE)])
 
 
 def spread(items: Sequence[T], amount: int) -> list[T]:

@@ -23,6 +23,7 @@ from crashes.workload import (
 from fbsessiond.errors import JournalError
 from fbsessiond.follow_up import FollowUpState
 from fbsessiond.journal.interface import Reader
+from fbsessiond.journal.records import DeliveryState
 from fbsessiond.journal.sqlite.reader import SqliteReader
 
 _PROGRESS = (FollowUpState.INTENDED, FollowUpState.SENT, FollowUpState.ACCEPTED, FollowUpState.CONFIRMED)
@@ -106,7 +107,7 @@ def _check(reader: Reader, seed: int, reported: Reported) -> Iterator[str]:
     if there != wanted:
         yield f"the entries are {_numbers(there)}, altered or not those of {_numbers(wanted)}"
     yield from _check_quarantine(reader, seed, batches, retained)
-    yield from _check_deliveries(reader, Counter(_deliveries(there)), reported, first)
+    yield from _check_deliveries(reader, list(_deliveries(there)), reported, first)
     yield from _check_follow_ups(reader, reported, first)
     bounds = [(gap.begin, gap.end) for gap in reader.gaps() if gap.end is not None]
     all_gaps = list(gap_bounds(batches))
@@ -122,18 +123,23 @@ def _check_quarantine(reader: Reader, seed: int, batches: int, retained: int) ->
         yield f"the quarantine has {there}, not {texts}"
 
 
-def _check_deliveries(reader: Reader, wanted: Counter[str], reported: Reported, first: int) -> Iterator[str]:
+def _check_deliveries(
+    reader: Reader, expected: Sequence[tuple[str, bool]], reported: Reported, first: int
+) -> Iterator[str]:
     deliveries = list(reader.deliveries())
-    if Counter(one.id for one in deliveries) != wanted:
+    if Counter(one.id for one in deliveries) != Counter(name for name, _ in expected):
         yield "deliveries are missing, or there twice"
-    delivered = {one.id for one in deliveries if one.state == "delivered"}
+    wanted = {name for name, is_wanted in expected if is_wanted}
+    if wrong := {one.id for one in deliveries if (one.state != DeliveryState.NOT_WANTED) != (one.id in wanted)}:
+        yield f"wanted and said not to be, or the other way round: {sorted(wrong)}"
+    delivered = {one.id for one in deliveries if one.state is DeliveryState.DELIVERED}
     if lost := {name for name in reported.settled if _seq(name) >= first} - delivered:
         yield f"reported as settled, and not delivered here: {sorted(lost)}"
     asked = Counter(record.id.rpartition("/")[0] for record in reader.follow_ups())
     if asked != Counter({name: len(STEPS) for name in delivered if name.endswith(CLOSING)}):
         yield "follow-ups are missing, or nobody asked for them"
-    if reported.is_done and set(wanted) != delivered:
-        yield f"not delivered at the end: {sorted(set(wanted) - delivered)}"
+    if reported.is_done and wanted != delivered:
+        yield f"not delivered at the end: {sorted(wanted - delivered)}"
 
 
 def _check_follow_ups(reader: Reader, reported: Reported, first: int) -> Iterator[str]:
@@ -145,11 +151,11 @@ def _check_follow_ups(reader: Reader, reported: Reported, first: int) -> Iterato
         yield f"still open at the end: {open_ones}"
 
 
-def _deliveries(entries: Iterable[tuple[int, str | None, str | None, str | None, bytes]]) -> Iterator[str]:
+def _deliveries(entries: Iterable[tuple[int, str | None, str | None, str | None, bytes]]) -> Iterator[tuple[str, bool]]:
+    """Yield each delivery that has to be there, and whether its handler wants it."""
     for seq, _, _, after, _ in entries:
-        yield f"{seq}/{NOTING}"
-        if after == LEFT:
-            yield f"{seq}/{CLOSING}"
+        yield f"{seq}/{NOTING}", True
+        yield f"{seq}/{CLOSING}", after == LEFT
 
 
 def _numbers(rows: Sequence[tuple[int, str | None, str | None, str | None, bytes]]) -> str:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crashes.disk import Disk, disk
-from crashes.faults import NAME, python_path
+from crashes.faults import NAME
 from crashes.oracle import Reported, check
+from crashes.serving import python_path
 from crashes.workload import RETAINED_BATCHES, Task, last_number
 from fbsessiond.environment import variables
 from proof.part import Part, Result, Tick

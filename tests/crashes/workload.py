@@ -279,16 +279,24 @@ async def try_again(journal: Journal, seed: int, number: int) -> None:
         report("refused")
 
 
-def main(arguments: Iterable[str]) -> None:
-    """Run what the one argument says."""
+def begin(task: Task) -> int:
+    """Do a task; return the status with which a process ends that did."""
+    try:
+        asyncio.run(work(task))
+    except JournalError as error:  # it couldn't even be opened
+        report("failed", str(error))
+        return FAILED_STATUS
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def main(arguments: Iterable[str]) -> int:
+    """Do what the one argument says."""
     (text,) = arguments
     given: dict[str, Any] = json.loads(text)
-    asyncio.run(work(Task(**given)))
+    return begin(Task(**given))
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except JournalError as error:
-        report("failed", str(error))
-        sys.exit(FAILED_STATUS)
+    sys.exit(main(sys.argv[1:]))
