@@ -73,7 +73,7 @@ PARTS: Sequence[Part] = (
             f"at least {LEAST_PERCENT:g} % of the changes make a test fail."
         ),
         unit="mutants",
-        amount=4000,  # more than there are: all of them
+        amount=6000,  # more than there are: all of them
         run=run,
     ),
 )

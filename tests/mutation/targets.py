@@ -22,6 +22,8 @@ NEIGHBOURS: Mapping[str, Sequence[str]] = {
     "transition.py": ("test_intake.py",),
     "gap.py": ("journal/sqlite/test_gaps.py", "test_reconciling.py", "cli/test_coverage.py"),
     "conditions.py": ("test_route.py", "test_configuration.py"),
+    "expression.py": ("test_conditions.py",),
+    "winding.py": ("test_dispatch.py",),
     "route.py": ("test_dispatch.py", "test_configuration.py"),
     "dispatch.py": ("test_snapshot_handlers.py", "test_lane.py"),
     "lane.py": ("test_dispatch.py", "test_follow_ups.py"),
@@ -41,8 +43,9 @@ NEIGHBOURS: Mapping[str, Sequence[str]] = {
         f"journal/sqlite/{name}": SQLITE
         for name in (
             *("deliveries.py", "engine.py", "entries.py", "file.py", "follow_ups.py", "gaps.py", "quarantine.py"),
-            *("reader.py", "retention.py", "rows.py", "deliveries.sql", "entries.sql", "follow_ups.sql", "gaps.sql"),
-            *("quarantine.sql", "retention.sql"),
+            *("reader.py", "retention.py", "reveals.py", "rows.py", "waiting.py"),
+            *("deliveries.sql", "entries.sql", "follow_ups.sql", "gaps.sql", "quarantine.sql", "retention.sql"),
+            *("reveals.sql", "waiting.sql"),
         )
     },
 }

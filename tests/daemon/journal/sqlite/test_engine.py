@@ -316,6 +316,8 @@ async def test_full_disk(journal: SqliteJournal, path: Path) -> None:
             await call(journal)
     assert counts(journal.connection) == before
     journal.close()
+    with pytest.raises(JournalError, match="the journal failed: database or disk is full"):  # not just closed
+        await journal.next_due("log")
     again = SqliteJournal(path, NOW)
     await append(again, draft("S4"))
     reader = SqliteReader(path)
