@@ -1,6 +1,6 @@
 """Which transitions a handler wants, and when: `on` in the configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -97,15 +97,26 @@ class Candidate:
     """A transition that handlers may want, as conditions look at it."""
 
     def __init__(
-        self, agent: str, session: str, before: str | None, after: str, origin: Origin, document: Document
+        self,
+        agent: str,
+        session: str,
+        before: str | None,
+        after: str,
+        origin: Origin,
+        document: Callable[[], Document],
     ) -> None:
-        """Take what is known; `document` is the session's, as it is known after the change."""
+        """Take what is known; `document` returns the session's, as it is known after the change, when it is needed."""
         self.agent = agent
         self.session = session
         self.before = before
         self.after = after
         self.origin = origin
-        self.document = document
+        self._document = document
+
+    @cached_property
+    def document(self) -> Document:
+        """The session as it is known after the change."""
+        return self._document()
 
     @cached_property
     def variables(self) -> Mapping[str, Any]:

@@ -14,12 +14,13 @@ from fbsessiond.conditions import UNDECIDED, Candidate
 from fbsessiond.envelope import open_envelope
 from fbsessiond.events import BatchTaken, Observe, unobserved
 from fbsessiond.journal.interface import Journal
-from fbsessiond.journal.records import Draft, Misfit, NotWanted, Quarantined, Wait, Wanted
+from fbsessiond.journal.records import Draft, Misfit, NotWanted, Quarantined, Wanted
 from fbsessiond.message import Batch, Message, Origin
 from fbsessiond.notification import AnyNotification, Document, InvalidNotification, SessionNotification, read
 from fbsessiond.reserve import Reserve
-from fbsessiond.route import Route, Wish
+from fbsessiond.route import Route
 from fbsessiond.transition import Change, Kind, derive
+from fbsessiond.wanting import ask
 
 log = structlog.get_logger(__name__)
 
@@ -141,25 +142,17 @@ class Intake:
         if change.kind is not Kind.TRANSITION or change.after is None or change.session is None:
             return (), ()
         document = change.document or {}
-        candidate = Candidate(batch.agent, change.session, change.before, change.after, batch.origin, document)
-        now = self._clock.now()
-        wanted: list[Wanted] = []
-        not_wanted: list[NotWanted] = []
-        for route in self._routes:
-            wish = route.wish(candidate)
-            if not isinstance(wish, Wish):
-                not_wanted.append(NotWanted(route.name, wish))
-                self._note_undecided(route.name, wish)
-            elif wish.lasts is None:
-                wanted.append(Wanted(route.name, now, throttle=wish.throttle))
-            else:
-                wanted.append(Wanted(route.name, batch.received_at + wish.lasts, Wait.FOR))
+        candidate = Candidate(batch.agent, change.session, change.before, change.after, batch.origin, lambda: document)
+        wanted, not_wanted = ask(self._routes, candidate, batch.received_at, self._clock.now())
+        for one in not_wanted:
+            self._note_undecided(one)
         return wanted, not_wanted
 
-    def _note_undecided(self, handler: str, because: str) -> None:
+    def _note_undecided(self, refusal: NotWanted) -> None:
         """Say that a condition couldn't be evaluated, at the 1st, 2nd, 4th … time; why is in the journal alone."""
-        if UNDECIDED not in because:
+        if UNDECIDED not in refusal.because:
             return
+        handler = refusal.handler
         self.undecided[handler] += 1
         times = self.undecided[handler]
         if times & (times - 1) == 0:

@@ -10,7 +10,7 @@ from fbsessiond.message import Origin
 
 def candidate(before: str | None = "Chatting", after: str = "LeftChat", **known: Any) -> Candidate:
     """Return a live transition; `known` is what else is known of the session."""
-    return Candidate("agent1", "S1", before, after, Origin.LIVE, {"id": "S1", "state": after, **known})
+    return Candidate("agent1", "S1", before, after, Origin.LIVE, lambda: {"id": "S1", "state": after, **known})
 
 
 def check(on: dict[str, Any], before: str | None = "Chatting", after: str = "LeftChat") -> str | None:

@@ -25,7 +25,7 @@ def on(**keys: str) -> Condition:
 
 def left(origin: Origin = Origin.LIVE) -> Candidate:
     """Return the transition of a session that its agent leaves."""
-    return Candidate("agent1", "S1", "Chatting", "LeftChat", origin, {"id": "S1", "state": "LeftChat"})
+    return Candidate("agent1", "S1", "Chatting", "LeftChat", origin, lambda: {"id": "S1", "state": "LeftChat"})
 
 
 def wants(route: Route, origin: Origin = Origin.LIVE) -> bool:

@@ -28,7 +28,7 @@ def read_words(data: bytes) -> None:
         from_timestamp_seconds(float(text))
     with suppress(ValidationError):
         condition = Condition.model_validate_json(data)
-        words = why_not(condition, Candidate("agent1", "S1", None, text, Origin.LIVE, {}))
+        words = why_not(condition, Candidate("agent1", "S1", None, text, Origin.LIVE, dict))
         assert words is None or ": was " in words or words.startswith("when: ")
         assert Condition.model_validate(condition.model_dump(by_alias=True)) == condition
     with suppress(msgspec.DecodeError, UnicodeDecodeError):

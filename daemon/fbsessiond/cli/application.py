@@ -10,6 +10,7 @@ from fbsessiond.cli import (
     journal,
     operate,
     quarantine,
+    rehearse,
     replay,
     run,
     simulate,
@@ -30,6 +31,7 @@ app.command(name="run", epilog=run.EPILOG)(run.run)
 app.command(name="replay", epilog=replay.EPILOG)(replay.replay)
 app.command(name="simulate", epilog=simulate.EPILOG)(simulate.simulate)
 app.command(name="check", epilog=checking.EPILOG)(checking.check)
+app.command(name="rehearse", epilog=rehearse.EPILOG)(rehearse.rehearse)
 app.command(name="operate", epilog=operate.EPILOG)(operate.operate)
 app.command(name="coverage", epilog=coverage.EPILOG)(coverage.coverage)
 app.command(name="export", epilog=export.EPILOG)(export.export)

@@ -1,5 +1,7 @@
 """A session's document, from what the journal holds of it."""
 
+from functools import partial
+
 import msgspec
 
 from fbsessiond.conditions import Candidate
@@ -29,6 +31,5 @@ def own_part(notification: bytes, session: str | None) -> Document:
 
 def candidate_of(entry: Entry) -> Candidate:
     """Return a transition as conditions look at it."""
-    return Candidate(
-        entry.agent, entry.session or "", entry.before, entry.after or "", entry.origin, document_of(entry)
-    )
+    document = partial(document_of, entry)
+    return Candidate(entry.agent, entry.session or "", entry.before, entry.after or "", entry.origin, document)

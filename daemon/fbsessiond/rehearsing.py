@@ -1,0 +1,182 @@
+"""A rehearsal: the journal through other routes and handlers, on virtual time, and nothing is sent.
+
+The transitions that are in the journal go, as they are, through the same conditions, clocks, throttles, dispatch and
+handlers as the daemon's, into a journal in memory. Time runs as it ran then: a clock fires between the entries between
+which it would have fired.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from fbsessiond.chance import Chance
+from fbsessiond.confinement import ConfinedError
+from fbsessiond.dispatch import Dispatch
+from fbsessiond.handler import Delivery, Done, Handler, Outcome, Reject
+from fbsessiond.journal.documents import candidate_of
+from fbsessiond.journal.interface import Journal
+from fbsessiond.journal.records import Draft, Entry
+from fbsessiond.message import Batch, Message
+from fbsessiond.route import Route
+from fbsessiond.service import until_first
+from fbsessiond.transition import Change, Kind
+from fbsessiond.wanting import ask
+
+CHUNK = 256
+"""How many entries are journaled in one transaction, where no clock fires between them."""
+
+CONCURRENCY = 256
+"""How many sessions at a time: nothing waits for anything outside."""
+
+handler_name: ContextVar[str] = ContextVar("handler_name", default="")
+"""Whose code runs."""
+
+
+class Rehearsal:
+    """Runs entries through routes; what handlers ask for is in the journal then, intended for ever."""
+
+    def __init__(self, journal: Journal, routes: Sequence[Route], chance: Chance) -> None:
+        """Take an empty journal. Handlers that act outside this machine aren't among the routes."""
+        self.places: list[int] = []
+        """The number of the entry that each entry of the rehearsal's journal is, in their order."""
+        self.refused: dict[str, str] = {}
+        """What handlers tried that isn't allowed, by their names."""
+        self._journal = journal
+        self._chance = chance
+        self._clock = RecalledClock()
+        self._routes = [_rehearsed(route, self.refused) for route in routes]
+        self._longest_chunk = min((pause for route in routes for pause in _pauses(route)), default=timedelta.max)
+        self._has_clocks = any(route.has_clocks for route in routes)
+        self._asks_what_is_known = any(route.delivery.snapshot == "run-if-still-true" for route in routes)
+
+    def note(self, what: str) -> None:
+        """Note what a handler tried: the confinement says so."""
+        self.refused.setdefault(handler_name.get(), what)
+
+    async def run(self, entries: Iterator[Entry], progress: Callable[[Entry], None]) -> None:
+        """Run entries, in their order; those that bring no transition change nothing here.
+
+        It needs an event loop whose own time passes at once, such as `run_virtual` has.
+        """
+        async with AsyncExitStack() as stack:
+            self._routes = [route for route in self._routes if await self._enters(route, stack)]
+            dispatch = Dispatch(self._journal, self._routes, self._clock, self._chance)
+            await until_first(self._feed(entries, dispatch, progress), dispatch.run())
+
+    async def _enters(self, route: Route, stack: AsyncExitStack) -> bool:
+        token = handler_name.set(route.name)
+        try:
+            await stack.enter_async_context(route.handler.running())
+        except ConfinedError:
+            return False
+        finally:
+            handler_name.reset(token)
+        return True
+
+    async def _feed(self, entries: Iterator[Entry], dispatch: Dispatch, progress: Callable[[Entry], None]) -> None:
+        left: Entry | None = next(entries, None)
+        while left is not None:
+            until = await self._until(left)
+            chunk: list[Entry] = []
+            while left is not None and len(chunk) < CHUNK and (not chunk or left.received_at <= until):
+                chunk.append(left)
+                left = next(entries, None)
+            await self._reach(chunk[-1].received_at, dispatch)
+            appends = [self._append(entry) for entry in chunk if entry.kind is Kind.TRANSITION]
+            await asyncio.gather(*filter(None, appends))
+            await dispatch.drain()
+            progress(chunk[-1])
+
+    async def _until(self, first: Entry) -> datetime:
+        """Return until when entries can be taken together with a first one: up to the next clock that fires."""
+        if self._longest_chunk == timedelta.max:
+            return datetime.max.replace(tzinfo=UTC)
+        due = await self._next_due()
+        latest = first.received_at + self._longest_chunk
+        return latest if due is None else min(latest, due)
+
+    async def _reach(self, at: datetime, dispatch: Dispatch) -> None:
+        """Let time pass up to a point; what is due until then is carried out, each at its time."""
+        while (due := await self._next_due()) is not None and due <= at:
+            self._clock.at = max(due, self._clock.at)
+            for route in self._routes:
+                self._journal.wakes(route.name).set()
+            await dispatch.drain()
+        self._clock.at = max(at, self._clock.at)
+
+    async def _next_due(self) -> datetime | None:
+        due = [await self._journal.next_due(route.name) for route in self._routes]
+        return min(filter(None, due), default=None)
+
+    def _append(self, entry: Entry) -> Coroutine[Any, Any, None] | None:
+        """Return how to journal an entry, where that can matter."""
+        candidate = candidate_of(entry)
+        wanted, _ = ask(self._routes, candidate, entry.received_at, self._clock.now())
+        if not wanted and not self._has_clocks and not self._asks_what_is_known:
+            return None
+        message = Message(b"", entry.channel, entry.notification)
+        document = candidate.document if self._asks_what_is_known else None
+        change = Change(entry.kind, entry.session, entry.before, entry.after, document)
+        self.places.append(entry.seq)  # appends are written in the order in which they are asked for
+        batch = Batch(entry.agent, entry.origin, entry.received_at, (message,))
+        return self._journal.append(batch, [Draft(message, change, entry.document, wanted)], ())
+
+
+class RecalledClock:
+    """A clock that shows the time of what is rehearsed."""
+
+    at: datetime = datetime.min.replace(tzinfo=UTC)
+
+    def now(self) -> datetime:
+        """Return the time that was reached."""
+        return self.at
+
+    def monotonic(self) -> float:
+        """Return it in seconds."""
+        return (self.at - datetime.min.replace(tzinfo=UTC)).total_seconds()
+
+    def stepped(self) -> timedelta:
+        """Nobody sets it."""
+        return timedelta()
+
+
+class _Rehearsed(Handler):
+    """A handler that is watched: what it tries against the rules is told with its name."""
+
+    name: str
+    handler: Handler
+    _refused: Mapping[str, str] = PrivateAttr()
+
+    async def handle(self, delivery: Delivery) -> Outcome:
+        """Let it handle a delivery; what isn't allowed ends that, and all that come after it."""
+        if self.name in self._refused:
+            return Done()
+        handler_name.set(self.name)  # this runs in a task of its own
+        try:
+            return await self.handler.handle(delivery)
+        except ConfinedError as error:
+            return Reject(str(error))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Hold what it needs."""
+        async with self.handler.running():
+            yield
+
+
+def _rehearsed(route: Route, refused: Mapping[str, str]) -> Route:
+    delivery = route.delivery.model_copy(update={"attempts": 1, "concurrency": CONCURRENCY})
+    handler = _Rehearsed(name=route.name, handler=route.handler)
+    handler._refused = refused  # noqa: SLF001  of this module's own class
+    return dataclasses.replace(route, handler=handler, delivery=delivery)
+
+
+def _pauses(route: Route) -> Iterator[timedelta]:
+    for condition in route.on:
+        yield from filter(None, (condition.lasts, condition.once_after))
