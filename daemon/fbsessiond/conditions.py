@@ -141,15 +141,11 @@ class Candidate:
 
     def group(self, per: Per) -> str:
         """Return what this one is counted with: a contact is who the platform says, else whom Facebook says."""
-        match per:
-            case "agent":
-                return f"agent/{self.agent}"
-            case "contact":
-                data = self.document.get("userData") or {}
-                contact = data.get("ContactId") or data.get("_facebookActorId")
-                return f"contact/{contact}" if contact else self.group("session")
-            case "session":
-                return f"session/{self.agent}/{self.session}"
+        if per == "agent":
+            return f"agent/{self.agent}"
+        data = self.document.get("userData") or {} if per == "contact" else {}
+        contact = data.get("ContactId") or data.get("_facebookActorId")
+        return f"contact/{contact}" if contact else f"session/{self.agent}/{self.session}"
 
 
 def why_not(condition: Condition, candidate: Candidate) -> str | None:

@@ -114,7 +114,7 @@ class Rehearsal:
         due = [await self._journal.next_due(route.name) for route in self._routes]
         return min(filter(None, due), default=None)
 
-    def _append(self, entry: Entry) -> Coroutine[Any, Any, None] | None:
+    def _append(self, entry: Entry) -> Coroutine[Any, Any, object] | None:
         """Return how to journal an entry, where that can matter."""
         candidate = candidate_of(entry)
         wanted, _ = ask(self._routes, candidate, entry.received_at, self._clock.now())

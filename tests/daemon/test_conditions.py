@@ -190,3 +190,18 @@ def test_throttles(on: dict[str, Any], throttle: Throttle | None) -> None:
 def test_contact(data: dict[str, Any] | None, group: str) -> None:
     """A contact is the platform's, else Facebook's; where there is neither, each session counts by itself."""
     assert candidate(userData=data).group("contact") == group
+
+
+@pytest.mark.parametrize(
+    ("on", "words"),
+    [
+        ({"for": "5m", "once_within": "1h"}, "should have one of 'for', 'once_within' and 'once_after', not several"),
+        ({"once_after": "5m", "once_within": "1h"}, "should have one of"),
+        ({"once_per": "agent"}, "has 'once_per' without 'once_within' or 'once_after'"),
+        ({"for": "5m", "once_per": "agent"}, "has 'once_per' without"),
+    ],
+)
+def test_times(on: dict[str, Any], words: str) -> None:
+    """A condition has one time at most, and what it counts by only where it counts."""
+    with pytest.raises(ValidationError, match=words):
+        Condition.model_validate(on)

@@ -695,3 +695,21 @@ async def test_told(journal: Watched) -> None:
     with pytest.raises(JournalError):
         await intake.take(first)
     assert len(told) == 2
+
+
+async def test_undecided(journal: SqliteJournal, reader: Reader) -> None:
+    """A condition that can't be evaluated is counted, and logged now and then without what stood in it."""
+    routes = (route("undecided", when='user_data.KEY == "x"'), route("false", when="false"))
+    intake = Intake(journal, routes, SystemClock())
+    with capture_logs() as logged:
+        for number in range(5):
+            await intake.take(batch(message(f"S{number}", "Chatting", userData={"OTHER": "secret"})))
+    assert intake.undecided == {"undecided": 5}
+    assert [(line["event"], line["handler"], line["times"]) for line in logged] == [
+        ("condition.undecided", "undecided", times) for times in (1, 2, 4)
+    ]
+    reasons = {record.because for record in reader.deliveries()}
+    assert reasons == {
+        'when: user_data.KEY == "x" can\'t be evaluated: Key not found in map : "KEY"; user_data.KEY is not there',
+        "when: false is false",
+    }

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,8 +104,14 @@ def test_json(fbsessiond: Command, recorded: Path) -> None:
         )
     ]
     assert counts == {
-        "entries": 6, "same": 2, "added": 0, "removed": 2, "changed": 0,
-        "left_out": {}, "failed": 0, "clocks": 0,
+        "entries": 6,
+        "same": 2,
+        "added": 0,
+        "removed": 2,
+        "changed": 0,
+        "left_out": {},
+        "failed": 0,
+        "clocks": 0,
     }
 
 
@@ -195,9 +202,30 @@ def suspicious(trace: str) -> list[str]:
     """Return the calls that act outside: not those on standard output, on the journal's index in memory, on itself."""
     acting = r"(socket|connect|bind|sendto|sendmsg|clone3?|fork|vfork|mkdir|unlink|rename|ftruncate|pwrite64|write)\("
     opening = r"open(at)?\(.*(O_WRONLY|O_RDWR|O_CREAT|O_TRUNC)"
-    harmless = r"write\([12],|journal\.db-(shm|wal)|/dev/(null|tty)|socketpair|CLONE_THREAD|execve"
+    harmless = r"write\([12],|journal\.db(-shm|-wal)?\"|/dev/(null|tty)|socketpair|CLONE_THREAD|execve"
     calls = [line for line in trace.splitlines() if re.search(rf"^\d+ +({acting}|{opening})", line)]
     return [line for line in calls if not re.search(harmless, line)]
+
+
+def test_left_out_late(fbsessiond: Command, recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a handler had asked for before it tried what isn't allowed isn't compared either."""
+    refusing: list[Any] = []
+    monkeypatch.setattr(sys, "addaudithook", refusing.append)
+    (recorded.parent / "handlers.d").mkdir()
+    (recorded.parent / "handlers.d" / "late.py").write_text(
+        OUTSIDE.replace("acts_outside = True", "").replace(
+            "raise AssertionError",
+            "session = delivery.transition.session\n"
+            "        if session.state == 'Completed':\n"
+            "            __import__('sys').audit('socket.connect')\n"
+            "        return Done(__import__('fbsessiond').Operation.complete(session))",
+        )
+    )
+    monkeypatch.setattr(sys, "audit", lambda event: refusing[0](event, ()))
+    ran = rehearsed(fbsessiond, recorded, '[handlers.wrap-up]\nuse = "late"\n')
+    assert ran.status == 0
+    assert ran.lines[-1] == "left out: wrap-up: tried what isn't allowed in a rehearsal: socket.connect"
+    assert [line.split()[1] for line in ran.lines[2:6]] == ["0"] * 4
 
 
 def test_help() -> None:
