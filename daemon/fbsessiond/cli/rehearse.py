@@ -11,13 +11,13 @@ import msgspec
 import typer
 
 from fbsessiond.chance import SeededChance
-from fbsessiond.cli.dead import to_record as dead_record
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
 from fbsessiond.cli.printing import Report, cell, new_table, print_json, print_line, print_table, progress
 from fbsessiond.clock import SystemClock
 from fbsessiond.configuration import load
 from fbsessiond.confinement import confine
 from fbsessiond.dates import parse_date
+from fbsessiond.dead_letters import to_record as dead_record
 from fbsessiond.difference import KINDS, Asked, Difference, compare, count
 from fbsessiond.durations import parse_duration
 from fbsessiond.journal.engines import IN_MEMORY, open_journal
