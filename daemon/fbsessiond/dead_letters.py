@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, TypeAlias
 
-import msgspec
-
 from fbsessiond.dates import iso
 from fbsessiond.journal.interface import Reader
-from fbsessiond.journal.records import DeliveryRecord, Entry, FollowUpRecord
-from fbsessiond.privacy import scrub
+from fbsessiond.journal.records import DeliveryRecord, FollowUpRecord
+from fbsessiond.why import without_customer_data
 
 LARGEST_SEQ = 2**63 - 1
 
@@ -54,7 +52,7 @@ def to_record(dead: DeadLetter, reader: Reader, *, reveal: bool) -> dict[str, An
     entry = following if following is not None and following.seq == dead.seq else None  # None: forgotten just now
     reason = _reason(dead)
     if not reveal:
-        reason = _without_customer_data(reason, entry, reader)
+        reason = without_customer_data(reason, entry, reader.redaction_key())
     return {
         "delivery": dead.id,
         "handler": dead.handler,
@@ -71,16 +69,3 @@ def _reason(dead: DeadLetter) -> str:
     if isinstance(dead, DeliveryRecord):
         return dead.because or ""
     return f"{dead.operation.name} {dead.progress.state}\n{dead.progress.because}"
-
-
-def _without_customer_data(reason: str, entry: Entry | None, reader: Reader) -> str:
-    first_line = reason.partition("\n")[0]
-    if entry is None:  # whose values stand in the text can't be known any more
-        return first_line
-    try:
-        documents = [msgspec.json.decode(text) for text in (entry.notification, entry.document) if text is not None]
-    except (ValueError, RecursionError):  # the same: the entry is damaged
-        return first_line
-    for document in documents:
-        reason = scrub(reason, document, reader.redaction_key())
-    return reason

@@ -39,6 +39,19 @@ def format_duration(duration: timedelta) -> str:
     return f"{whole // _UNITS[unit]}{unit}"
 
 
+def in_words(duration: timedelta) -> str:
+    """Return a duration in the two largest units that it fills, or in seconds, for a person."""
+    seconds = duration.total_seconds()
+    if seconds < 60:  # noqa: PLR2004  a minute
+        return f"{seconds:.3g} s"
+    minutes, hours, days = int(seconds) // 60, int(seconds) // 3600, int(seconds) // 86400
+    if not hours:
+        return f"{minutes} min {int(seconds) % 60} s"
+    if not days:
+        return f"{hours} h {minutes % 60} min"
+    return f"{days} d {hours % 24} h"
+
+
 Duration: TypeAlias = Annotated[
     timedelta,
     BeforeValidator(parse_duration),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from fbsessiond.durations import LONGEST, Duration, format_duration, parse_duration
+from fbsessiond.durations import LONGEST, Duration, format_duration, in_words, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,20 @@ def test_in_the_configuration() -> None:
     assert adapter.validate_python(timedelta(minutes=5)) == timedelta(minutes=5)
     with pytest.raises(ValidationError, match="should be a duration"):
         adapter.validate_python("soon")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.25, "0.25 s"),
+        (59.0, "59 s"),
+        (61.9, "1 min 1 s"),
+        (3_599.0, "59 min 59 s"),
+        (3_661.0, "1 h 1 min"),
+        (86_399.0, "23 h 59 min"),
+        (90_000.0, "1 d 1 h"),
+    ],
+)
+def test_in_words(seconds: float, words: str) -> None:
+    """For a person a duration has the two largest units that it fills, or seconds."""
+    assert in_words(timedelta(seconds=seconds)) == words

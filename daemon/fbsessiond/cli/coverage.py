@@ -1,7 +1,7 @@
 """`fbsessiond coverage`: how much was seen, and what couldn't be."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +10,7 @@ from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
 from fbsessiond.cli.printing import cell, new_table, print_json, print_line, print_table
 from fbsessiond.clock import SystemClock
 from fbsessiond.dates import iso
+from fbsessiond.durations import in_words
 from fbsessiond.gap import Coverage, Gap, Watched, coverage_of
 from fbsessiond.journal.interface import Reader
 
@@ -81,7 +82,7 @@ def _print(agents: list[Watched], gaps: list[Gap], covered: list[Coverage], now:
         count = sum(gap.agent == one.agent for gap in gaps)
         share = f"{_percent(one)} %"
         times = (iso(watched.proven_until), iso(watched.compared_at) or "never")
-        table.add_row(*map(cell, (one.agent, _lasted(one.observed), share, count, *times)))
+        table.add_row(*map(cell, (one.agent, in_words(one.observed), share, count, *times)))
     print_table(table)
     if not gaps:
         return
@@ -90,7 +91,7 @@ def _print(agents: list[Watched], gaps: list[Gap], covered: list[Coverage], now:
     for gap in gaps:
         end = iso(gap.end) or "goes on"
         closed_by = gap.closed_by or ("not compared yet" if gap.end else "")
-        lasted = _lasted((gap.end or max(now, gap.begin)) - gap.begin)
+        lasted = in_words((gap.end or max(now, gap.begin)) - gap.begin)
         table.add_row(*map(cell, (gap.agent, iso(gap.begin), end, lasted, gap.cause.value, closed_by)))
     print_table(table)
 
@@ -99,16 +100,3 @@ def _percent(one: Coverage) -> str:
     """Round down, so that 100 says that there was no gap."""
     thousandths = one.covered * 100_000 // one.observed if one.observed else 100_000
     return f"{thousandths / 1000:.3f}"
-
-
-def _lasted(duration: timedelta) -> str:
-    """Return a duration in the two largest units that it fills, or in seconds."""
-    seconds = duration.total_seconds()
-    if seconds < 60:  # noqa: PLR2004  a minute
-        return f"{seconds:.3g} s"
-    minutes, hours, days = int(seconds) // 60, int(seconds) // 3600, int(seconds) // 86400
-    if not hours:
-        return f"{minutes} min {int(seconds) % 60} s"
-    if not days:
-        return f"{hours} h {minutes % 60} min"
-    return f"{days} d {hours % 24} h"

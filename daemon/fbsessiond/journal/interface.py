@@ -236,16 +236,23 @@ class Reader(ABC):
         """Yield entries in their order."""
 
     @abstractmethod
-    def deliveries(self, *, seq: int | None = None) -> Iterator[DeliveryRecord]:
-        """Yield deliveries in the order of their entries."""
+    def deliveries(
+        self, *, seq: int | None = None, session: str | None = None, agent: str | None = None
+    ) -> Iterator[DeliveryRecord]:
+        """Yield deliveries in the order of their entries: all, an entry's, or a session's, of one agent or of each."""
 
     @abstractmethod
     def dead(self, *, seq: int | None = None, handler: str | None = None) -> Iterator[DeliveryRecord]:
         """Yield dead letters in the order of their entries."""
 
     @abstractmethod
-    def follow_ups(self, *, seq: int | None = None, session: str | None = None) -> Iterator[FollowUpRecord]:
-        """Yield follow-ups in the order in which they were asked for."""
+    def follow_ups(
+        self, *, seq: int | None = None, session: str | None = None, agent: str | None = None
+    ) -> Iterator[FollowUpRecord]:
+        """Yield follow-ups in the order in which they were asked for: all, an entry's, or a session's.
+
+        A session's are those that were asked for at its entries, and those that act on it; of one agent or of each.
+        """
 
     @abstractmethod
     def stuck_follow_ups(self, *, seq: int | None = None) -> Iterator[FollowUpRecord]:

@@ -157,6 +157,8 @@ class DeliveryRecord:
     because: str | None
     at: datetime
     """When it is due; or, once settled, when that was."""
+    wait: Wait | None = None
+    """What it waits for, or waited for before it was first due; once settled, that isn't kept."""
 
     @property
     def id(self) -> str:

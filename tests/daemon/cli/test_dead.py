@@ -26,8 +26,8 @@ def test_json(fbsessiond: Command, journal: str) -> None:
     assert (first["delivery"], first["handler"], first["session"]) == ("2/fragile", "fragile", SESSION)
     assert (first["after"], first["attempts"]) == ("Chatting", 1)
     assert first["at"].endswith("Z")
-    assert first["reason"].startswith("LookupError at fragile.py:8: nobody is called: [content:")
-    assert second["reason"].startswith("rejected by the handler: don't know [content:")
+    assert first["reason"].startswith("LookupError at fragile.py:8: nobody is called: [free-text:")
+    assert second["reason"].startswith("rejected by the handler: don't know [free-text:")
     assert CANARY not in ran.out
 
 
@@ -147,7 +147,7 @@ def test_follow_ups(fbsessiond: Command, parked: str) -> None:
     assert first["reason"] == f"AddComment parked: in doubt: {CANARY}"
     ran = fbsessiond("dead", "show", "1/wrap-up/1", "--journal", parked)
     assert ran.lines[0] == "delivery  1/wrap-up/1"
-    assert ran.lines[5].startswith("reason    AddComment parked: in doubt: [content:")
+    assert ran.lines[5].startswith("reason    AddComment parked: in doubt: [free-text:")
     assert CANARY not in ran.out
 
 

@@ -90,6 +90,11 @@ def read(connection: sqlite3.Connection, *, seq: int | None) -> Iterator[Deliver
     yield from map(to_delivery, connection.execute(_SQL["read"], {"first": first, "last": last}))
 
 
+def read_session(connection: sqlite3.Connection, session: str, agent: str | None) -> Iterator[DeliveryRecord]:
+    """Yield a session's deliveries, settled and pending; of one agent, or of each that has it."""
+    yield from map(to_delivery, connection.execute(_SQL["read_session"], {"session": session, "agent": agent}))
+
+
 def read_dead(connection: sqlite3.Connection, *, seq: int | None, handler: str | None) -> Iterator[DeliveryRecord]:
     """Yield dead letters, by their index."""
     yield from map(to_delivery, connection.execute(_SQL["read_dead"], {"seq": seq, "handler": handler}))

@@ -37,18 +37,31 @@ WHERE handler = ? AND agent = ? AND session = ? AND seq = ? AND lease = ?;
 SELECT min(due_at) FROM pending WHERE handler = ? AND due_at IS NOT NULL;
 
 -- read: settled and pending, of the entries from one to another
-SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at
+SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at, NULL
 FROM settled AS d JOIN entries AS e ON e.seq = d.seq WHERE d.seq BETWEEN :first AND :last
 UNION ALL
 SELECT p.seq, p.handler, p.agent, p.session, e.after,
     CASE WHEN p.lease <> 0 THEN 'running' WHEN p.due_at IS NULL OR (p.wait IS NOT NULL AND p.attempts = 0) THEN 'waiting'
         ELSE 'due' END,
-    p.attempts, p.because, coalesce(p.due_at, p.wanted_at)
+    p.attempts, p.because, coalesce(p.due_at, p.wanted_at), p.wait
 FROM pending AS p JOIN entries AS e ON e.seq = p.seq WHERE p.seq BETWEEN :first AND :last
 ORDER BY 1, 2;
 
+-- read_session: the same of one session's entries, by their index
+SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at, NULL
+FROM entries AS e JOIN settled AS d ON d.seq = e.seq
+WHERE e.session = :session AND (:agent IS NULL OR e.agent = :agent)
+UNION ALL
+SELECT p.seq, p.handler, p.agent, p.session, e.after,
+    CASE WHEN p.lease <> 0 THEN 'running' WHEN p.due_at IS NULL OR (p.wait IS NOT NULL AND p.attempts = 0) THEN 'waiting'
+        ELSE 'due' END,
+    p.attempts, p.because, coalesce(p.due_at, p.wanted_at), p.wait
+FROM entries AS e JOIN pending AS p ON p.seq = e.seq
+WHERE e.session = :session AND (:agent IS NULL OR e.agent = :agent)
+ORDER BY 1, 2;
+
 -- read_dead: dead letters
-SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at
+SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at, NULL
 FROM settled AS d JOIN entries AS e ON e.seq = d.seq
 WHERE d.state = 'dead' AND (:seq IS NULL OR d.seq = :seq) AND (:handler IS NULL OR d.handler = :handler)
 ORDER BY d.seq, d.handler;

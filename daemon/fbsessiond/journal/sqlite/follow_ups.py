@@ -12,6 +12,7 @@ from fbsessiond.journal.sqlite.file import read_queries
 from fbsessiond.journal.sqlite.rows import Row, from_microseconds, to_microseconds
 
 _SQL = read_queries("follow_ups.sql")
+_LAST = 2**63 - 1
 
 
 def intend(connection: sqlite3.Connection, lease: Lease, follow_ups: Sequence[FollowUp], now: int) -> None:
@@ -85,9 +86,15 @@ def next_due(connection: sqlite3.Connection) -> int | None:
     return found
 
 
-def read(connection: sqlite3.Connection, *, seq: int | None, session: str | None) -> Iterator[FollowUpRecord]:
-    """Yield follow-ups, all or those of an entry or a session."""
-    yield from map(_to_record, connection.execute(_SQL["read"], {"seq": seq, "session": session}))
+def read(connection: sqlite3.Connection, *, seq: int | None) -> Iterator[FollowUpRecord]:
+    """Yield follow-ups, all or those of an entry."""
+    first, last = (0, _LAST) if seq is None else (seq, seq)
+    yield from map(_to_record, connection.execute(_SQL["read"], {"first": first, "last": last}))
+
+
+def read_session(connection: sqlite3.Connection, session: str, agent: str | None) -> Iterator[FollowUpRecord]:
+    """Yield follow-ups that were asked for at a session's entries, and those that act on it."""
+    yield from map(_to_record, connection.execute(_SQL["read_session"], {"session": session, "agent": agent}))
 
 
 def read_stuck(connection: sqlite3.Connection, *, seq: int | None) -> Iterator[FollowUpRecord]:

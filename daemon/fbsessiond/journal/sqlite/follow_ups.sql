@@ -57,7 +57,25 @@ SELECT min(due_at) FROM follow_ups WHERE due_at IS NOT NULL;
 SELECT seq, handler, step, agent, session, operation, parameters, state, attempts, sent_at, after, reference_id, because,
     lease, at
 FROM follow_ups
-WHERE (:seq IS NULL OR seq = :seq) AND (:session IS NULL OR session = :session) ORDER BY seq, handler, step;
+WHERE seq BETWEEN :first AND :last ORDER BY seq, handler, step;
+
+-- read_session: those that were asked for at a session's entries, and those that act on it; each agent by the index
+WITH RECURSIVE agents_here (agent) AS (
+    SELECT min(agent) FROM follow_ups
+    UNION ALL
+    SELECT (SELECT min(agent) FROM follow_ups WHERE agent > agents_here.agent) FROM agents_here
+    WHERE agents_here.agent IS NOT NULL
+)
+SELECT seq, handler, step, agent, session, operation, parameters, state, attempts, sent_at, after, reference_id, because,
+    lease, at
+FROM follow_ups
+WHERE seq IN (SELECT seq FROM entries WHERE session = :session AND (:agent IS NULL OR agent = :agent))
+UNION
+SELECT seq, handler, step, agent, session, operation, parameters, state, attempts, sent_at, after, reference_id, because,
+    lease, at
+FROM follow_ups
+WHERE session = :session AND agent IN (SELECT agent FROM agents_here WHERE :agent IS NULL OR agent = :agent)
+ORDER BY 1, 2, 3;
 
 -- read_stuck: those that a person has to look at; the first of the lists is the index's
 SELECT seq, handler, step, agent, session, operation, parameters, state, attempts, sent_at, after, reference_id, because,

@@ -36,17 +36,27 @@ class SqliteReader(Reader):
             lambda: entries.read(self._connection, session=session, agent=agent, after_seq=after_seq)
         )
 
-    def deliveries(self, *, seq: int | None = None) -> Iterator[DeliveryRecord]:
-        """Yield settled and pending deliveries."""
-        yield from self._guarded(lambda: deliveries.read(self._connection, seq=seq))
+    def deliveries(
+        self, *, seq: int | None = None, session: str | None = None, agent: str | None = None
+    ) -> Iterator[DeliveryRecord]:
+        """Yield settled and pending deliveries, those of an entry or a session by their index."""
+        if session is None:
+            yield from self._guarded(lambda: deliveries.read(self._connection, seq=seq))
+        else:
+            yield from self._guarded(lambda: deliveries.read_session(self._connection, session, agent))
 
     def dead(self, *, seq: int | None = None, handler: str | None = None) -> Iterator[DeliveryRecord]:
         """Yield dead letters, by their index."""
         yield from self._guarded(lambda: deliveries.read_dead(self._connection, seq=seq, handler=handler))
 
-    def follow_ups(self, *, seq: int | None = None, session: str | None = None) -> Iterator[FollowUpRecord]:
-        """Yield follow-ups, all or those of an entry or a session."""
-        yield from self._guarded(lambda: follow_ups.read(self._connection, seq=seq, session=session))
+    def follow_ups(
+        self, *, seq: int | None = None, session: str | None = None, agent: str | None = None
+    ) -> Iterator[FollowUpRecord]:
+        """Yield follow-ups, those of an entry or a session by their index."""
+        if session is None:
+            yield from self._guarded(lambda: follow_ups.read(self._connection, seq=seq))
+        else:
+            yield from self._guarded(lambda: follow_ups.read_session(self._connection, session, agent))
 
     def stuck_follow_ups(self, *, seq: int | None = None) -> Iterator[FollowUpRecord]:
         """Yield parked and failed follow-ups."""

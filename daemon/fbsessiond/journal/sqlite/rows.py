@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 from zlib import crc32
 
-from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Draft, Entry, Misfit, Quarantined
+from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Draft, Entry, Misfit, Quarantined, Wait
 from fbsessiond.message import Batch, Origin
 from fbsessiond.transition import Kind
 
@@ -94,6 +94,16 @@ def to_quarantined(row: Row) -> Quarantined:
 
 def to_delivery(row: Row) -> DeliveryRecord:
     """Read a delivery from the columns of a reader's query."""
-    seq, handler, agent, session, after, state, attempts, because, at = row
-    state = DeliveryState(state)
-    return DeliveryRecord(seq, handler, agent, session, after, state, attempts, because, from_microseconds(at))
+    seq, handler, agent, session, after, state, attempts, because, at, wait = row
+    return DeliveryRecord(
+        seq,
+        handler,
+        agent,
+        session,
+        after,
+        DeliveryState(state),
+        attempts,
+        because,
+        from_microseconds(at),
+        None if wait is None else Wait(wait),
+    )

@@ -102,6 +102,12 @@ def test_postponed(connection: sqlite3.Connection) -> None:
     assert not settle(connection, two)
 
 
+def test_read_session(connection: sqlite3.Connection) -> None:
+    """A session's deliveries are read apart from others'."""
+    append(connection, draft("S1", "Invited", "log"), draft("S2", "Invited", "log"), draft("S1", "Chatting", "log"))
+    assert [one.id for one in deliveries.read_session(connection, "S1", None)] == ["1/log", "3/log"]
+
+
 def test_end_leases(connection: sqlite3.Connection) -> None:
     """What a daemon that is no more had leased is due, and nothing of it can be settled."""
     append(connection, draft("S1", "Invited", "log"), draft("S2", "Invited", "log", due_at=after(90)))

@@ -50,11 +50,12 @@ async def test_way(journal: SqliteJournal, reader: Reader) -> None:
     (one,) = await lease_follow_ups(journal, now=after(1))
     assert (one.id, one.operation, one.progress) == ("1/wrap-up/1", comment(1), Progress())
     await journal.record_follow_up(one, SENT, after(2))
-    (first, second) = reader.follow_ups(seq=1, session="S1")
+    (first, second) = reader.follow_ups(seq=1)
     assert (first.progress, first.is_running, first.at) == (SENT, True, after(2))
     assert (second.progress, second.is_running, second.at) == (Progress(), False, NOW)
     await journal.record_follow_up(one, CONFIRMED, after(3))
     assert await end(journal, now=after(3)) == ["1/wrap-up/2"]
+    assert ids(list(reader.follow_ups(session="S1"))) == ["1/wrap-up/1", "1/wrap-up/2"]
     assert reader.statistics().follow_ups == {"confirmed": 2}
     assert await journal.notifications("agent1", "S1", 1) == []
 

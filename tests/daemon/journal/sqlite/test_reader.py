@@ -93,6 +93,7 @@ def test_contents(reader: SqliteReader, path: Path) -> None:
         (6, "waiting"),
     ]
     assert [record.seq for record in reader.deliveries(seq=5)] == [5]
+    assert [record.seq for record in reader.deliveries(session="S1", agent="agent1")] == [4, 5, 6]
     assert [quarantined.raw for quarantined in reader.quarantined()] == [b"old", b"new"]
     assert len(reader.redaction_key()) == 32
     counted = reader.statistics()

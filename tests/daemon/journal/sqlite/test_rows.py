@@ -1,10 +1,11 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fbsessiond.journal.records import DeliveryRecord, DeliveryState
+from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Wait
 from fbsessiond.journal.sqlite.rows import (
     Row,
     checksum,
@@ -60,7 +61,8 @@ def test_delivery() -> None:
     """A delivery is read from a reader's columns."""
     row = (1, "log", "agent1", "S1", "Chatting", "dead", 3, "broke", to_microseconds(NOW))
     expected = DeliveryRecord(1, "log", "agent1", "S1", "Chatting", DeliveryState.DEAD, 3, "broke", NOW)
-    assert to_delivery(row) == expected
+    assert to_delivery((*row, None)) == expected
+    assert to_delivery((*row, "for")) == replace(expected, wait=Wait.FOR)
 
 
 @pytest.mark.parametrize("column", range(len(ROW)))

@@ -88,6 +88,18 @@ class FollowUps(Part):
         assert (one.seq, one.handler, one.step, one.id) == (1, "wrap-up", 1, "1/wrap-up/1")
         assert (one.agent, one.operation, one.progress) == ("agent1", operation, Progress())
 
+    async def test_follow_ups_of_a_session(self, journal: Journal, reader: Reader) -> None:
+        """A session's follow-ups are those that its own entries caused, and those of others that act on it."""
+        await ask(journal, comment(1), comment(2, "S2"))
+        await ask(journal, comment(3, "S3"), session="S2")
+        await ask(journal, comment(4, "S1"), session="S2", agent="agent2")
+        await ask(journal, comment(5, "S2"), session="S3", agent="agent3")
+        assert ids(list(reader.follow_ups(session="S1"))) == ["1/wrap-up/1", "1/wrap-up/2", "3/wrap-up/1"]
+        assert ids(list(reader.follow_ups(session="S2", agent="agent1"))) == ["1/wrap-up/2", "2/wrap-up/1"]
+        assert ids(list(reader.follow_ups(session="S2", agent="agent3"))) == ["4/wrap-up/1"]
+        assert ids(list(reader.follow_ups(session="S4"))) == []
+        assert ids(list(reader.follow_ups(seq=3))) == ["3/wrap-up/1"]
+
     async def test_no_follow_ups(self, journal: Journal, reader: Reader) -> None:
         """A delivery without follow-ups leaves none."""
         await ask(journal)

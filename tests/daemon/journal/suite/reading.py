@@ -7,7 +7,7 @@ from daemon.journal.suite.engine import Engine, Part, verified
 from daemon.journal.suite.follow_ups import ask, lease_follow_ups
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.journal.interface import Journal, Reader
-from fbsessiond.journal.records import Backlog, DeliveryRecord, DeliveryState
+from fbsessiond.journal.records import Backlog, DeliveryRecord, DeliveryState, NotWanted, Wait
 from fbsessiond.operations import Operation
 from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, settle
 
@@ -42,6 +42,16 @@ class Reading(Part):
             DeliveryRecord(2, "log", "agent1", "S1", "Chatting", DeliveryState.WAITING, 0, None, NOW),
         ]
         assert [(record.seq, record.handler) for record in reader.deliveries(seq=1)] == [(1, "audit"), (1, "log")]
+
+    async def test_deliveries_of_a_session(self, journal: Journal, reader: Reader) -> None:
+        """Deliveries can be read of one session, of each agent or of one; what they wait for is told."""
+        no = [NotWanted("audit", "to: was Invited")]
+        await append(journal, draft("S1", "Invited", "log", not_wanted=no), draft("S2", "Invited", "log"))
+        await append(journal, draft("S1", "LeftChat", "log", due_at=after(60), wait=Wait.FOR), agent="agent2")
+        found = [(record.id, record.state.value, record.wait) for record in reader.deliveries(session="S1")]
+        assert found == [("1/audit", "not_wanted", None), ("1/log", "due", None), ("3/log", "waiting", Wait.FOR)]
+        assert [record.id for record in reader.deliveries(session="S1", agent="agent2")] == ["3/log"]
+        assert list(reader.deliveries(session="S3")) == []
 
     async def test_statistics(self, journal: Journal, reader: Reader) -> None:
         """Statistics count what there is."""
