@@ -24,6 +24,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -52,6 +53,9 @@ UNIX = "unix:"
 """Begins where to listen if that is the path of a Unix socket."""
 
 HIGHEST_PORT = 65_535
+
+SHORTEST_TOKEN = 16
+"""How long the token of the HTTP interface is at least."""
 
 _HOST_AND_PORT = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d{1,5})", re.ASCII)
 """`127.0.0.1:8707`, `localhost:0`, `[::1]:8707`."""
@@ -188,25 +192,49 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _only_here(place: str) -> str:
+def host_of(listen: str) -> str:
+    """Return the host of an address such as `127.0.0.1:8707` or `[::1]:8707`, without brackets."""
+    return listen.rpartition(":")[0].strip("[]")
+
+
+def _reachable(place: str, info: ValidationInfo) -> str:
     if not place or (place.startswith(f"{UNIX}/") and "\0" not in place):
         return place
     match = _HOST_AND_PORT.fullmatch(place)
     if match is None or int(match[3]) > HIGHEST_PORT:
         raise ValueError("should be HOST:PORT, as '127.0.0.1:8707', or unix:PATH, as 'unix:/run/http.sock', or ''")
-    if not is_loopback(match[1] or match[2]):
+    if is_loopback(host := match[1] or match[2]):
+        return place
+    if info.data.get("token", ...) is None:
         raise ValueError(
             "should be a loopback address or unix:PATH: "
-            "beyond this machine it would need a token, which isn't in this version yet"
+            "beyond this machine it needs a token, as token = { file = '/etc/fbsessiond/http-token' }"
         )
+    try:
+        ip_address(host)
+    except ValueError:
+        raise ValueError("should be an address of this machine, as '10.0.0.5:8707': no name is looked up") from None
     return place
 
 
 class HttpSettings(_Table):
     """The HTTP interface."""
 
-    listen: Annotated[str, AfterValidator(_only_here)] = "127.0.0.1:8707"
-    """A loopback address, or `unix:` and a whole path; empty: none."""
+    token: Secret | None = Field(default=None, examples=[{"file": "/etc/fbsessiond/http-token"}])
+    """What allows to change something on the operator page, and to see anything from beyond this machine."""
+    listen: Annotated[str, AfterValidator(_reachable)] = "127.0.0.1:8707"
+    """A loopback address, or `unix:` and a whole path, or with a token any address of this machine; empty: none."""
+
+    def read_token(self) -> str | None:
+        """Fetch the token. Raises `ConfigurationError` where it isn't there, or could be guessed."""
+        if self.token is None:
+            return None
+        token = self.token.read("http.token").get_secret_value()
+        if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or token != token.strip():
+            raise ConfigurationError(
+                f"http.token: should be {SHORTEST_TOKEN} or more letters and digits, as `openssl rand -hex 32` prints"
+            )
+        return token
 
 
 def _as_list(value: object) -> object:

@@ -37,14 +37,15 @@ def user(login: Path = Path("/proc/self/loginuid")) -> str:
         logged_in = int(login.read_text())
     except (OSError, ValueError):
         logged_in = _NOBODY
-    return _name(uid) if logged_in in {uid, _NOBODY} else f"{_name(uid)}, logged in as {_name(logged_in)}"
+    return name_of(uid) if logged_in in {uid, _NOBODY} else f"{name_of(uid)}, logged in as {name_of(logged_in)}"
 
 
 _NOBODY = 2**32 - 1
 """What the kernel says where nobody logged in."""
 
 
-def _name(uid: int) -> str:
+def name_of(uid: int) -> str:
+    """Return a user as a person knows him: `alice (uid 1000)`."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:

@@ -1,8 +1,9 @@
-"""The daemon's HTTP interface: does it live, is it ready, what did it count. It is for this machine alone.
+"""The daemon's HTTP interface: does it live, is it ready, what did it count; and the operator page (`page`).
 
-There is no token, so that it listens on loopback or on a Unix socket that only its own user may use. On loopback a
-browser of this machine could be led here by any web page, under a name that the page's author lets point here (DNS
-rebinding): who asks for another host than this machine gets nothing. A request without `Host` is no browser's.
+Without a token it listens on loopback or on a Unix socket that only its own user may use. On loopback a browser of this
+machine could be led here by any web page, under a name that the page's author lets point here (DNS rebinding): who asks
+for another host than this machine gets nothing, and on a Unix socket nothing of the page. A request without `Host` is
+no browser's. Beyond this machine all but `/livez` and the page's own files need the token.
 """
 
 import errno
@@ -11,7 +12,7 @@ import os
 import re
 import socket
 import stat
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,10 +21,13 @@ from typing import TypeAlias
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
+from aiohttp.typedefs import Handler, Middleware
 
 from fbsessiond.clock import Clock
 from fbsessiond.configuration import UNIX, is_loopback
 from fbsessiond.errors import ConfigurationError
+from fbsessiond.page.guard import Place
+from fbsessiond.page.interface import BODY_BYTES, FILES, Page
 from fbsessiond.readiness import Checks, details, is_ready, verdict
 
 Exposition: TypeAlias = Callable[[], tuple[bytes, str]]
@@ -31,7 +35,17 @@ Exposition: TypeAlias = Callable[[], tuple[bytes, str]]
 
 PATHS = ("/livez", "/readyz", "/readyz?verbose", "/metrics")
 
-HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 """Of each answer."""
 
 TEXT = "text/plain; charset=utf-8"
@@ -39,8 +53,7 @@ METHODS = ("GET", "HEAD")
 
 LINE_BYTES = 2048
 HEADER_BYTES = 4096
-BODY_BYTES = 1024
-"""The longest request line, header and body that are read."""
+"""The longest request line and header that are read."""
 
 IDLE_SECONDS = 75.0
 """How long a connection may stay without a request: longer than the usual minute between two scrapes."""
@@ -59,8 +72,12 @@ _HOST = re.compile(r"\[?([^\[\]]*?)\]?(?::\d*)?", re.ASCII)
 
 
 @asynccontextmanager
-async def serving(listen: str, checks: Checks, metrics: Exposition, clock: Clock) -> AsyncGenerator[str | None, None]:
+async def serving(
+    listen: str, checks: Checks, metrics: Exposition, clock: Clock, page: Page | None = None
+) -> AsyncGenerator[str | None, None]:
     """Serve at an address, written as `[http] listen` is; yield it with the port that it got. "": none, and None.
+
+    Without a page there is nothing to be changed; it is needed beyond this machine, since it knows the token.
 
     Raises `ConfigurationError` where it can't listen.
     """
@@ -70,8 +87,12 @@ async def serving(listen: str, checks: Checks, metrics: Exposition, clock: Clock
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listener(listen))
         is_tcp = listener.family != socket.AF_UNIX
-        application = web.Application(client_max_size=BODY_BYTES)
-        application.router.add_route("*", "/{path:.*}", _Interface(checks, metrics, clock, is_tcp=is_tcp).answer)
+        interface = _Interface(checks, metrics, clock, page, is_tcp=is_tcp)
+        application = web.Application(client_max_size=BODY_BYTES, middlewares=[interface.guarded])
+        application.on_response_prepare.append(_add_headers)
+        if page is not None:
+            page.add_to(application)
+        application.router.add_route("*", "/{path:.*}", interface.answer)
         runner = web.AppRunner(
             application,
             logger=_log,
@@ -91,27 +112,46 @@ async def serving(listen: str, checks: Checks, metrics: Exposition, clock: Clock
         yield _in_words(listener)
 
 
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)
+
+
 @dataclass(frozen=True, slots=True)
 class _Interface:
     checks: Checks
     metrics: Exposition
     clock: Clock
+    page: Page | None
     is_tcp: bool
 
-    async def answer(self, request: web.Request) -> web.Response:
-        response = self._refusal(request) or self._answer(request)
-        response.headers.update(HEADERS)
-        return response
+    @property
+    def guarded(self) -> Middleware:
+        """Return what stands before all that is answered."""
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
-        if self.is_tcp and not _is_for_this_machine(request.headers.get("Host")):
-            return _text(
-                "the Host header should be this machine's: localhost, 127.0.0.1 or [::1]\n", HTTPStatus.FORBIDDEN
-            )
+        @web.middleware
+        async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return self._refusal(request) or await handler(request)
+
+        return guarded
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer what isn't the page's."""
         if request.method not in METHODS:
             refusal = _text(f"only {' and '.join(METHODS)}\n", HTTPStatus.METHOD_NOT_ALLOWED)
             refusal.headers["Allow"] = ", ".join(METHODS)
             return refusal
+        return self._answer(request)
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        if self.page is not None and self.page.guard.place is Place.BEYOND:
+            if request.path in {"/livez", *FILES} or request.path.startswith("/api/"):  # which ask by themselves
+                return None
+            refusal = self.page.guard.refuses_to_show(request)
+            return None if refusal is None else _text(f"{refusal.words}\n", refusal.status, refusal.headers)
+        if (self.is_tcp or request.path not in PATHS) and not _is_for_this_machine(request.headers.get("Host")):
+            return _text(
+                "the Host header should be this machine's: localhost, 127.0.0.1 or [::1]\n", HTTPStatus.FORBIDDEN
+            )
         return None
 
     def _answer(self, request: web.Request) -> web.Response:
@@ -129,8 +169,8 @@ class _Interface:
                 return _text(f"there is nothing here; there is {', '.join(PATHS)}\n", HTTPStatus.NOT_FOUND)
 
 
-def _text(words: str, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-    return web.Response(status=status, body=words.encode(), headers={"Content-Type": TEXT})
+def _text(words: str, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, body=words.encode(), headers={"Content-Type": TEXT, **(headers or {})})
 
 
 def _is_for_this_machine(host: str | None) -> bool:

@@ -14,16 +14,20 @@ from fbsessiond.agent import Agent, gws_of, standing, watching
 from fbsessiond.carrying import Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
+from fbsessiond.cometd.events import ConnectionEvent
 from fbsessiond.configuration import Configuration, FollowUpsSettings, JournalSettings
 from fbsessiond.dispatch import Dispatch
 from fbsessiond.errors import ConfigurationError, DiskError, RefusedError
-from fbsessiond.events import Observe, unobserved
+from fbsessiond.events import Event, Observe, unobserved
 from fbsessiond.follow_ups import FollowUpLane, FollowUpSettings
 from fbsessiond.http_interface import serving
 from fbsessiond.intake import Intake
 from fbsessiond.journal.engines import Opening, claimed
 from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.message import Source
+from fbsessiond.page.figures import Figures
+from fbsessiond.page.guard import Guard, place_of
+from fbsessiond.page.interface import Page
 from fbsessiond.readiness import Check, Checks, is_ready
 from fbsessiond.reconciling import SnapshotSettings
 from fbsessiond.reserve import Reserve
@@ -148,16 +152,25 @@ async def _run_with(
     def checks() -> Sequence[Check]:
         return [check for part in parts for check in part()] or [Check("journal", False, "isn't open")]
 
+    figures = Figures(tuple(route.name for route in routes), clock)
+    guard = Guard(place_of(settings.http.listen), settings.http.read_token(), clock)
+    page = Page(checks, figures, guard, clock)
+
+    def observe(event: Event | ConnectionEvent) -> None:
+        metrics.observe(event)
+        figures.observe(event)
+
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running_handlers(routes))
-        address = await stack.enter_async_context(serving(settings.http.listen, checks, metrics.exposition, clock))
+        address = await stack.enter_async_context(
+            serving(settings.http.listen, checks, metrics.exposition, clock, page)
+        )
         journal = opening(clock.now())
         stack.callback(journal.close)
         journal.time_with(metrics.timed)
         stack.enter_context(LoopWatch(clock, late=metrics.count_lag))
         await wind_clocks(journal, routes, clock)
         reserve = Reserve(journal.space, clock, settings.journal.reserve)
-        observe = metrics.observe
         intake = Intake(journal, routes, clock, reserve, observe)
         agent = await stack.enter_async_context(
             watching(gws_of(settings), journal, intake, clock, chance, snapshots, observe)
@@ -173,6 +186,7 @@ async def _run_with(
         metrics.expect(list(handlers))
         idle = metrics.gauges.read
         metrics.gauges.read = partial(_readings, agent, reserve, journal, reader, list(handlers), checks, clock)
+        stack.enter_context(page.showing(reader))
         log.info("daemon.started", agent=agent.name, handlers=[route.name for route in routes], http=address)
         try:
             await until_first(

@@ -21,6 +21,7 @@ from fbsessiond.journal.records import (
     Lease,
     Misfit,
     Quarantined,
+    SessionRecord,
     Settlement,
     Statistics,
 )
@@ -234,6 +235,14 @@ class Reader(ABC):
     @abstractmethod
     def entries(self, *, session: str | None = None, agent: str | None = None, after_seq: int = 0) -> Iterator[Entry]:
         """Yield entries in their order."""
+
+    @abstractmethod
+    def version(self) -> int:
+        """Return a number that differs whenever what is read may differ; within microseconds."""
+
+    @abstractmethod
+    def sessions(self, *, is_open: bool = False) -> Iterator[SessionRecord]:
+        """Yield sessions as last known, the one with the latest entry first; or, in no order, the open ones."""
 
     @abstractmethod
     def deliveries(

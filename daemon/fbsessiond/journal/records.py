@@ -167,6 +167,30 @@ class DeliveryRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningClock:
+    """A clock that runs for a session."""
+
+    handler: str
+    at: datetime
+    """When it ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A session as last known, as a reader sees it."""
+
+    agent: str
+    session: str
+    state: str | None
+    since: datetime | None
+    """When it entered the state."""
+    seq: int
+    """Its last entry."""
+    clock: RunningClock | None = None
+    """The clock that ends next."""
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """How much the journal holds."""
 

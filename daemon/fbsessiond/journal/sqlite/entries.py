@@ -7,9 +7,17 @@ import msgspec
 
 from fbsessiond.finding import Finding
 from fbsessiond.journal.documents import own_part
-from fbsessiond.journal.records import Draft, Entry
+from fbsessiond.journal.records import Draft, Entry, RunningClock, SessionRecord
 from fbsessiond.journal.sqlite.file import read_queries
-from fbsessiond.journal.sqlite.rows import CHANGED, Row, checksum, entry_row, to_entry, to_microseconds
+from fbsessiond.journal.sqlite.rows import (
+    CHANGED,
+    Row,
+    checksum,
+    entry_row,
+    from_microseconds,
+    to_entry,
+    to_microseconds,
+)
 from fbsessiond.message import Batch
 from fbsessiond.notification import Document
 from fbsessiond.transition import Kind, state_of
@@ -57,6 +65,21 @@ def open_sessions(connection: sqlite3.Connection, agent: str) -> dict[str, str]:
 def standing(connection: sqlite3.Connection) -> list[Entry]:
     """Return, of each session that could still change, the entry that brought it to its state, where it is there."""
     return [to_entry(row) for row in connection.execute(_SQL["standing"])]
+
+
+def read_sessions(connection: sqlite3.Connection, *, is_open: bool) -> Iterator[SessionRecord]:
+    """Yield sessions as last known: by their last entries, or, if only open ones are wanted, in no order."""
+    rows = connection.execute(_SQL["read_open_sessions" if is_open else "read_sessions"])
+    for agent, session, state, since, seq in rows:
+        clock = connection.execute(_SQL["next_clock"], (agent, session)).fetchone()
+        yield SessionRecord(
+            agent,
+            session,
+            state,
+            None if since is None else from_microseconds(since),
+            seq,
+            None if clock is None else RunningClock(clock[0], from_microseconds(clock[1])),
+        )
 
 
 def shown(connection: sqlite3.Connection, agent: str, session: str, after: int) -> bool:

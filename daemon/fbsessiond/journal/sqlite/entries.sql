@@ -40,6 +40,16 @@ FROM entries WHERE seq > :after_seq AND (:agent IS NULL OR agent = :agent) ORDER
 SELECT seq, received_at, origin, agent, channel, session, kind, before, after, notification, document, checksum
 FROM entries WHERE session = :session AND seq > :after_seq AND (:agent IS NULL OR agent = :agent) ORDER BY seq;
 
+-- read_sessions: as last known, the latest first
+SELECT agent, session, state, since, seq FROM sessions ORDER BY seq DESC;
+
+-- read_open_sessions: those that could still change, by their index
+SELECT agent, session, state, since, seq FROM sessions WHERE state NOT IN ('Completed', 'Revoked', 'Vanished');
+
+-- next_clock: of a session, the one that ends next
+SELECT handler, wanted_at FROM pending
+WHERE agent = ? AND session = ? AND wait = 'for' AND lease = 0 AND attempts = 0 ORDER BY wanted_at LIMIT 1;
+
 -- count: how many, from where to where
 SELECT count(*), min(seq), max(seq), min(received_at), max(received_at) FROM entries;
 

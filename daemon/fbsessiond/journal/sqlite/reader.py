@@ -12,7 +12,15 @@ from fbsessiond.errors import JournalError
 from fbsessiond.finding import Finding
 from fbsessiond.gap import Gap, Watched
 from fbsessiond.journal.interface import Reader
-from fbsessiond.journal.records import Backlog, DeliveryRecord, Entry, FollowUpRecord, Quarantined, Statistics
+from fbsessiond.journal.records import (
+    Backlog,
+    DeliveryRecord,
+    Entry,
+    FollowUpRecord,
+    Quarantined,
+    SessionRecord,
+    Statistics,
+)
 from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine, reveals
 from fbsessiond.journal.sqlite.file import MEMORY, fact, open_to_read, open_to_write, schema
 from fbsessiond.journal.sqlite.rows import from_microseconds, to_microseconds
@@ -35,6 +43,16 @@ class SqliteReader(Reader):
         yield from self._guarded(
             lambda: entries.read(self._connection, session=session, agent=agent, after_seq=after_seq)
         )
+
+    def version(self) -> int:
+        """Add up the changes of other connections and those of this one, which a journal in memory shares."""
+        with self._reading() as connection:
+            (others,) = connection.execute("PRAGMA data_version").fetchone()
+            return int(others) + connection.total_changes
+
+    def sessions(self, *, is_open: bool = False) -> Iterator[SessionRecord]:
+        """Yield sessions by an index, each with its next clock."""
+        yield from self._guarded(lambda: entries.read_sessions(self._connection, is_open=is_open))
 
     def deliveries(
         self, *, seq: int | None = None, session: str | None = None, agent: str | None = None
