@@ -7,7 +7,7 @@ DEBIAN := buildah mmdebstrap podman prometheus runc strace
 LINTERS := $(if $(shell command -v podman 2>/dev/null),.venv/.deployment)
 SOURCES := daemon handlers tests bench docs
 
-.PHONY: demo test check format lint types layers coverage proof docs bench lock clean debian-packages
+.PHONY: demo test check format lint types layers coverage proof page docs bench lock clean debian-packages
 
 demo: .venv/.made ## the daemon beside a simulated GWS, for half a minute
 	@$(BIN)/python docs/demo/run.py
@@ -37,6 +37,9 @@ coverage: .venv/.made $(LINTERS) $(SERVERS) ## all tests, and every module cover
 proof: .venv/.made .venv/.proof $(SERVERS) ## the long runs, with a report in docs/proof.md; PARTS="kills …" runs some
 	$(BIN)/python -m tests.proof $(PARTS)
 
+page: .venv/.page $(SERVERS) ## the operator page in a browser: needs Chromium
+	$(BIN)/python -m pytest tests/whole/test_page.py
+
 docs: .venv/.made ## the pages that are made from the code
 	$(BIN)/python docs/tables.py
 
@@ -46,11 +49,12 @@ bench: .venv/.made $(SERVERS) ## ratios against each step's own limit
 LOCKING := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" -q
 
-lock: ## all locks from pyproject.toml (needs uv): to work on it, to run it, to deploy it, to prove it
+lock: ## all locks from pyproject.toml (needs uv): to work on it, to run it, to deploy it, to prove it, to see it in a browser
 	$(LOCKING) --all-extras --group dev -o requirements.lock
 	$(LOCKING) --all-extras -c requirements.lock -o requirements-run.lock
 	$(LOCKING) --all-extras --group deployment -c requirements.lock -o requirements-deployment.lock
 	$(LOCKING) --all-extras --group proof -c requirements.lock -o requirements-proof.lock
+	$(LOCKING) --all-extras --group page -c requirements.lock -o requirements-page.lock
 
 debian-packages: ## what the tests with real containers, metrics and disk errors need beside Python (Debian 12, as root)
 	apt-get update -qq
@@ -72,6 +76,10 @@ clean:
 
 .venv/.proof: requirements-proof.lock .venv/.made
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-proof.lock
+	@touch $@
+
+.venv/.page: requirements-page.lock .venv/.made
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-page.lock
 	@touch $@
 
 tests/interop/node_modules/.made: tests/interop/package-lock.json

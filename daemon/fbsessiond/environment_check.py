@@ -28,6 +28,7 @@ async def check_environment(
     """Try everything once, in the order in which the daemon needs it; say what is fine, raise at the first trouble."""
     gws = gws_of(configuration.settings)
     access = access_of(gws)
+    configuration.settings.http.read_token()
     say("secrets", "fine")
     journal = open_journal(configuration.settings.journal.url, configuration.state_directory, clock.now())
     journal.close()

@@ -10,16 +10,17 @@ ANSWER_SECONDS = 5.0
 LONGEST_BYTES = 65_536
 
 
-def ask(listen: str, path: str) -> tuple[bool, str]:
+def ask(listen: str, path: str, token: str | None = None) -> tuple[bool, str]:
     """Say whether the daemon that listens there answers a path with success, and what it answers.
 
-    `listen` is `[http] listen`. Raises `ConfigurationError` where that is off.
+    `listen` is `[http] listen`, and `token` what is needed to look from beyond this machine, if that is possible.
+    Raises `ConfigurationError` where it doesn't listen.
     """
     if not listen:
         raise ConfigurationError("http.listen: is off, so that a daemon can't be asked; give it an address")
     connection = _UnixConnection(listen.removeprefix(UNIX)) if listen.startswith(UNIX) else _connection(listen)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
         response = connection.getresponse()
         text = response.read(LONGEST_BYTES).decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:

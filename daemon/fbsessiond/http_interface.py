@@ -52,8 +52,8 @@ TEXT = "text/plain; charset=utf-8"
 METHODS = ("GET", "HEAD")
 
 LINE_BYTES = 2048
-HEADER_BYTES = 4096
-"""The longest request line and header that are read."""
+HEADER_BYTES = 8192
+"""The longest request line and header that are read; a browser sends the cookies of all that serves on a machine."""
 
 IDLE_SECONDS = 75.0
 """How long a connection may stay without a request: longer than the usual minute between two scrapes."""

@@ -38,6 +38,7 @@ def asking(
 async def examine(configuration: Configuration) -> None:
     """Look at all that can be looked at before anything is begun, or touched. Raises `ConfigurationError`."""
     configuration.routes()
+    configuration.settings.http.read_token()
     async with access_of(gws_of(configuration.settings)):
         pass
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from fbsessiond import configuration, environment
 from fbsessiond.conditions import Condition
-from fbsessiond.configuration import Configuration, GwsSettings, Settings, is_loopback, load
+from fbsessiond.configuration import Configuration, GwsSettings, Settings, host_of, is_loopback, load
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.message import Origin
 
@@ -391,8 +391,58 @@ def test_listening_nowhere(mistakes: Callable[[str], list[str]], listen: str) ->
 def test_listening_elsewhere(mistakes: Callable[[str], list[str]], listen: str) -> None:
     """An address at which others than this machine could ask is refused, and the reason is told."""
     (line,) = mistakes(f"[http]\nlisten = '{listen}'")
-    reason = "beyond this machine it would need a token, which isn't in this version yet"
+    reason = "beyond this machine it needs a token, as token = { file = '/etc/fbsessiond/http-token' }"
     assert line == f"c.toml: line 2: http.listen: should be a loopback address or unix:PATH: {reason}"
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8707", "[::]:8707", "192.168.1.1:8707", "unix:/run/s", "127.0.0.1:1", ""])
+def test_listening_with_a_token(read: Callable[[str], Configuration], listen: str) -> None:
+    """With a token HTTP is served at any address of this machine."""
+    found = read(f"[http]\nlisten = '{listen}'\ntoken = {{ env = 'T' }}").settings.http
+    assert found.listen == listen
+
+
+@pytest.mark.parametrize("listen", ["gws.example:8707", "*:8707", "a/b:1"])
+def test_listening_at_a_name(mistakes: Callable[[str], list[str]], listen: str) -> None:
+    """But at no name: none is looked up."""
+    (line,) = mistakes(f"[http]\ntoken = {{ env = 'T' }}\nlisten = '{listen}'")
+    words = "should be an address of this machine, as '10.0.0.5:8707': no name is looked up"
+    assert line == f"c.toml: line 3: http.listen: {words}"
+
+
+def test_listening_with_a_wrong_token(mistakes: Callable[[str], list[str]]) -> None:
+    """Where the token is what is wrong, the address isn't told as well."""
+    (line,) = mistakes("[http]\nlisten = '0.0.0.0:8707'\ntoken = 'inline'")
+    assert line.startswith("c.toml: line 3: http.token: should be { credential = ")
+
+
+@pytest.mark.parametrize("token", ["0123456789abcdef", "a-token-that-nobody-guesses"])
+def test_token(read: Callable[[str], Configuration], monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """The token is fetched from where it is kept; there needn't be one."""
+    monkeypatch.setenv("T", token)
+    assert read("[http]\ntoken = { env = 'T' }").settings.http.read_token() == token
+    assert read("[http]\nlisten = ''").settings.http.read_token() is None
+
+
+@pytest.mark.parametrize(
+    "token", ["short", "0123456789abcde", "with a space at its end ", "0123456789abcde\t0", "é" * 20]
+)
+def test_token_that_could_be_guessed(
+    read: Callable[[str], Configuration], monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    """A token that is too short, or can't be sent in a header, is refused, and isn't told."""
+    monkeypatch.setenv("T", token)
+    with pytest.raises(ConfigurationError, match=r"^http\.token: should be 16 or more letters and digits") as refused:
+        read("[http]\ntoken = { env = 'T' }").settings.http.read_token()
+    assert token not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("listen", "host"), [("127.0.0.1:8707", "127.0.0.1"), ("[::1]:0", "::1"), ("localhost:1", "localhost")]
+)
+def test_host(listen: str, host: str) -> None:
+    """An address's host is what stands before the port, without brackets."""
+    assert host_of(listen) == host
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from fbsessiond.http_interface import serving
 from fbsessiond.metrics import Metrics
 from fbsessiond.readiness import Check
 from fbsessiond.testing import EPOCH, VirtualClock
+from page_parts import TOKEN, served_page
 
 FINE = Check("connection agent1", True, "connected", EPOCH - timedelta(seconds=12))
 FAILING = Check("connection agent2", False, "refused: 403 denied")
@@ -74,3 +75,11 @@ def test_off() -> None:
     """A daemon that serves no HTTP can't be asked: that is for whoever configures it."""
     with pytest.raises(ConfigurationError, match=r"http\.listen: is off"):
         ask("", "/livez")
+
+
+async def test_token(tmp_path: Path) -> None:
+    """Where the token is needed to look, it is sent."""
+    async with served_page(tmp_path, "0.0.0.0:0") as there:
+        listen = there.address.removeprefix("http://")
+        assert await asyncio.to_thread(ask, listen, "/readyz", TOKEN) == (True, "ready")
+        assert (await asyncio.to_thread(ask, listen, "/readyz"))[0] is False

@@ -45,7 +45,8 @@ def check(
 
     configuration = load(config)
     if live or ready:
-        is_well, words = ask(configuration.settings.http.listen, "/readyz?verbose" if ready else "/livez")
+        http = configuration.settings.http
+        is_well, words = ask(http.listen, "/readyz?verbose", http.read_token()) if ready else ask(http.listen, "/livez")
         for line in words.split("\n"):
             say("daemon", printable(line))
         raise typer.Exit(0 if is_well else 1)

@@ -7,9 +7,17 @@ from daemon.journal.suite.engine import Engine, Part, verified
 from daemon.journal.suite.follow_ups import ask, lease_follow_ups
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.journal.interface import Journal, Reader
-from fbsessiond.journal.records import Backlog, DeliveryRecord, DeliveryState, NotWanted, Wait
+from fbsessiond.journal.records import (
+    Backlog,
+    DeliveryRecord,
+    DeliveryState,
+    NotWanted,
+    RunningClock,
+    SessionRecord,
+    Wait,
+)
 from fbsessiond.operations import Operation
-from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, settle
+from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, prove, settle
 
 
 class Reading(Part):
@@ -52,6 +60,40 @@ class Reading(Part):
         assert found == [("1/audit", "not_wanted", None), ("1/log", "due", None), ("3/log", "waiting", Wait.FOR)]
         assert [record.id for record in reader.deliveries(session="S1", agent="agent2")] == ["3/log"]
         assert list(reader.deliveries(session="S3")) == []
+
+    async def test_sessions(self, journal: Journal, reader: Reader) -> None:
+        """Sessions can be read as last known, the latest first, each with its next clock; or the open ones alone."""
+        await append(journal, draft("S1", "Invited"), draft("S2", "Invited"), agent="agent1")
+        await append(journal, draft("S1", "Completed", before="Invited"), at=after(5))
+        for handler, minutes in (("late", 9), ("soon", 2)):
+            waiting = draft("S3", "LeftChat", handler, due_at=after(minutes * 60), wait=Wait.FOR)
+            await append(journal, waiting, agent="agent2", at=after(7))
+        clock = RunningClock("late", after(540))
+        assert list(reader.sessions()) == [
+            SessionRecord("agent2", "S3", "LeftChat", after(7), 5, RunningClock("soon", after(120))),
+            SessionRecord("agent1", "S1", "Completed", after(5), 3),
+            SessionRecord("agent1", "S2", "Invited", NOW, 2),
+        ]
+        assert sorted(one.session for one in reader.sessions(is_open=True)) == ["S2", "S3"]
+        await lease(journal, "soon", now=after(121), until=after(200))
+        assert next(iter(reader.sessions())).clock == clock
+
+    async def test_version(self, journal: Journal, reader: Reader) -> None:
+        """A reader's version differs after whatever is written, and stays where nothing is."""
+        versions = [reader.version()]
+        await append(journal, draft("S1", "Invited", "log"))
+        versions.append(reader.version())
+        await kill(journal)
+        versions.append(reader.version())
+        (dead,) = reader.dead()
+        assert reader.retry_dead(dead, NOW)
+        versions.append(reader.version())
+        await prove(journal, "one", 0, 1)
+        versions.append(reader.version())
+        assert len(set(versions)) == len(versions)
+        assert reader.version() == versions[-1]
+        list(reader.entries())
+        assert reader.version() == versions[-1]
 
     async def test_statistics(self, journal: Journal, reader: Reader) -> None:
         """Statistics count what there is."""
