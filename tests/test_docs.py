@@ -3,12 +3,14 @@
 import ast
 import importlib.util
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -19,6 +21,7 @@ from fbsessiond.cli.application import app
 from fbsessiond.cometd.source import LOGGED_AS
 from fbsessiond.conditions import Condition
 from fbsessiond.configuration import Settings, load
+from fbsessiond.environment import variables
 from fbsessiond.follow_up import FollowUpState
 from fbsessiond.route import DeliverySettings
 from fbsessiond.testing import make_delivery, make_transition
@@ -133,12 +136,51 @@ def handlers_in(code: str) -> list[type[Handler]]:
     return [handler for handler in made if handler is not Handler]
 
 
+def replaced(page: str, code: str) -> Path:
+    """Return the file that a page says a block of code replaces: the last one that is named before it."""
+    return Path(re.findall(r"Replace `(\S+)`:$", page[: page.index(code)], re.MULTILINE)[-1])
+
+
+def test_ten_minutes(tmp_path: Path) -> None:
+    """The page that leads through a handler once works as it stands: each line of shell, each file, what is printed."""
+    page = (DOCS / "write-a-handler.md").read_text()
+    environment = {name: value for name, value in variables.items() if not name.startswith("FBSESSIOND_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{variables['PATH']}"
+    environment["STATE_DIRECTORY"] = str(tmp_path / "state")
+    printed = ""
+    for language, code in re.findall(r"^```(sh|python|text)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        match language:
+            case "sh":
+                command = ["bash", "-ec", code]
+                ran = subprocess.run(
+                    command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+                )
+                assert ran.returncode == 0, ran.stdout + ran.stderr
+                printed = ran.stdout
+            case "python":
+                assert (tmp_path / replaced(page, code)).exists()
+                (tmp_path / replaced(page, code)).write_text(code)
+            case _:
+                assert printed == code
+
+
 @pytest.mark.parametrize("code", blocks((DOCS / "handlers.md").read_text(), "python"))
 def test_handlers(code: str) -> None:
     """Each handler that the page on handlers shows can be made."""
     (handler,) = handlers_in(code)
     needed = {name: "http://127.0.0.1/" for name, field in handler.model_fields.items() if field.is_required()}
     assert handler.model_validate(needed)
+
+
+def test_shown_tests() -> None:
+    """The tests that the page on handlers shows pass."""
+    names: dict[str, Any] = {"__name__": "shown"}
+    (code,) = (code for code in blocks((DOCS / "handlers.md").read_text(), "python") if "def test_" in code)
+    exec(compile(code, "shown", "exec"), names)  # noqa: S102  it is our own documentation
+    tests = [value for name, value in names.items() if name.startswith("test_")]
+    assert len(tests) == 2
+    for test in tests:
+        test()
 
 
 @pytest.mark.parametrize(

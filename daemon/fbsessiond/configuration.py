@@ -256,7 +256,7 @@ class HandlerSettings(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    use: str | None = Field(default=None, examples=["operations"])
+    use: str | None = Field(default=None, examples=["log"])
     """Which handler: an installed one, a file of that name in handlers.d/, or `module:Class`; by default NAME."""
     on: Conditions | None = Field(default=None, examples=[{"to": "LeftChat"}])
     """Which transitions it wants: a condition, or a list of which any may match; by default every one."""
@@ -294,6 +294,11 @@ class Configuration:
         self._places = Places(path, text, variables or {})
 
     @property
+    def path(self) -> Path | None:
+        """The file; None where there is none."""
+        return self._places.path
+
+    @property
     def state_directory(self) -> Path:
         """Where the journal and the handlers' files lie."""
         return self.settings.state_directory or environment.state_directory()
@@ -301,8 +306,7 @@ class Configuration:
     @property
     def handlers_directory(self) -> Path:
         """Where handlers that are single files lie."""
-        path = self._places.path
-        return (path.parent if path else Path()) / self.settings.handlers_directory
+        return (self.path.parent if self.path else Path()) / self.settings.handlers_directory
 
     def routes(self) -> list[Route]:
         """Find each handler and check its options. Raises `ConfigurationError` with all mistakes."""

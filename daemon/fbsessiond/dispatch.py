@@ -25,7 +25,7 @@ from fbsessiond.errors import DiskError
 from fbsessiond.events import AttemptBegan, AttemptEnded, AttemptOutcome, Observe, unobserved
 from fbsessiond.follow_up import FollowUp
 from fbsessiond.gap import Gap, read_gap
-from fbsessiond.handler import Defer, Delivery, Done, Reject
+from fbsessiond.handler import Defer, Delivery, Done, Reject, misfit
 from fbsessiond.journal.documents import document_of
 from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.records import DeliveryState, Entry, FollowUpLease, Lease, Settlement, Wait
@@ -296,7 +296,7 @@ def _verdict(handling: asyncio.Task[object]) -> Verdict:
     if handling.cancelled():
         return _failed("the handler cancelled itself")
     match ended := handling.result():  # a handler without type checks returns anything
-        case Done(follow_ups=follow_ups) if _are_follow_ups(follow_ups):
+        case Done(follow_ups=follow_ups) if misfit(ended) is None:
             return Verdict(DeliveryState.DELIVERED, follow_ups=follow_ups)
         case Defer(pause=timedelta() as pause):
             pause = min(max(pause, SHORTEST_DEFER), LONGEST_DEFER)
@@ -309,21 +309,7 @@ def _verdict(handling: asyncio.Task[object]) -> Verdict:
                 raise disk_error
             return _failed(_describe(error))
         case _:
-            return _failed(f"handle() returned {_wrong(ended)}; it returns Done(…), Defer(…) or Reject(…)")
-
-
-def _are_follow_ups(values: Sequence[object]) -> bool:
-    return all(isinstance(value, FollowUp) for value in values)
-
-
-def _wrong(returned: object) -> str:
-    match returned:
-        case Done():
-            return "Done with what is no follow-up"
-        case Defer():
-            return "Defer without a timedelta"
-        case _:
-            return type(returned).__name__
+            return _failed(str(misfit(ended)))
 
 
 def _failed(because: str) -> Verdict:

@@ -13,7 +13,7 @@ one at a time. `Delivery.key` is the same however often a delivery is tried: use
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -85,6 +85,26 @@ StatePath: TypeAlias = Annotated[Path, AfterValidator(_in_state_directory)]
 
 Outcome: TypeAlias = Done | Defer | Reject
 """What `handle` gives back. An exception is a failed attempt: it is tried again, with growing pauses."""
+
+
+def misfit(returned: object) -> str | None:
+    """Say what a handler returned that is no outcome, as one without type checks may; None: it is one."""
+    match returned:
+        case Done(follow_ups=follow_ups) if _are_follow_ups(follow_ups):
+            return None
+        case Defer(pause=timedelta()) | Reject():
+            return None
+        case Done():
+            what = "Done with what is no follow-up"
+        case Defer():
+            what = "Defer without a timedelta"
+        case _:
+            what = type(returned).__name__
+    return f"handle() returned {what}; it returns Done(…), Defer(…) or Reject(…)"
+
+
+def _are_follow_ups(values: Sequence[object]) -> bool:
+    return all(isinstance(value, FollowUp) for value in values)
 
 
 class Handler(BaseModel, ABC):

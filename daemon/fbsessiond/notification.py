@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import SkipJsonSchema
 
 from fbsessiond import limits
 from fbsessiond.dates import from_timestamp_seconds, parse_date
@@ -68,22 +69,34 @@ class Participant(_Arriving):
     """Somebody who takes part in a session: the same person can be there twice, so the key is `participant_id`."""
 
     participant_id: str = Field(validation_alias=AliasChoices("participantId", "participant_id", "id"), min_length=1)
+    """Who it is, in this session."""
     type: str | None = None
+    """E.g. `Agent` or `Customer`."""
     nickname: str | None = None
+    """The name that the others see."""
     visibility: str | None = None
+    """Who sees that they are there: `All`, or `Agents`."""
 
 
 class SessionDocument(_Arriving):
     """A session as a notification or a snapshot shows it, perhaps in part: None means that the key was absent."""
 
     id: SessionId
+    """The session's id; where it is absent, the last segment of `path` or `uri` is."""
     state: Word | None = None
+    """E.g. `Invited`, `Chatting`, `LeftChat`, `Completed` or `Revoked`; others are taken as they come."""
     capabilities: Annotated[list[Word], Field(max_length=limits.CAPABILITIES)] | None = None
+    """The operations that GWS allows now."""
     participants: Annotated[list[Participant], Field(max_length=limits.PARTICIPANTS)] | None = None
+    """All who take part now."""
     user_data: Annotated[dict[str, Any], Field(max_length=limits.USER_DATA_KEYS)] | None = None
+    """Attached data."""
     comment: str | None = None
+    """What agents wrote down about the session."""
     received_date: str | None = None
+    """When the platform received the interaction, e.g. `2015-09-02 15:39:22.000+0300`."""
     facebooksession_type: str | None = None
+    """E.g. `Inbound`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -102,8 +115,11 @@ class Sender(_Arriving):
     """Who wrote a message."""
 
     participant_id: str | None = None
+    """Which of the participants."""
     type: str | None = None
+    """E.g. `Agent` or `Customer`."""
     nickname: str | None = None
+    """The name that the others see."""
 
 
 class LoggedMessage(_Arriving):
@@ -112,12 +128,19 @@ class LoggedMessage(_Arriving):
     index: int | None = None
     """Not its place: gaps between them are normal. [remark in a .NET client of GWS]"""
     type: str | None = None
+    """E.g. `Text`."""
     sender: Sender | None = Field(default=None, alias="from")
+    """Who wrote it."""
     text: str | None = None
+    """What was written."""
     url: str | None = None
+    """The address that was sent."""
     visibility: str | None = None
+    """Who sees it: `All`, or `Agents`."""
     timestamp: str | None = None
+    """When it was written, e.g. `2015-09-02 15:39:40.000+0300`."""
     timestamp_seconds: float | None = None
+    """The same as a number: seconds since 1970, or milliseconds, since both are seen."""
 
     @property
     def at(self) -> datetime | None:
@@ -131,7 +154,9 @@ class Notification(_Arriving):
     """What every notification can have."""
 
     message_type: Label = None
+    """What the notification is about."""
     notification_type: Label = None
+    """What happened to it."""
     reference_id: Annotated[int | None, BeforeValidator(lambda value: value if type(value) is int else None)] = None
     """Links a notification to the request that caused it; often absent. [GWS 8.5.2, FacebookPMMessageType]"""
 
@@ -140,7 +165,8 @@ class SessionNotification(Notification):
     """A `FacebooksessionStateChangeMessage`: a session's state, participants or properties, or an error."""
 
     facebooksession: SessionDocument | None
-    document: Document | None = Field(default=None, exclude=True)
+    """The session, as far as the notification shows it."""
+    document: SkipJsonSchema[Document | None] = Field(default=None, exclude=True)
     """The session's own part, in the platform's keys; None for an error that names no session."""
 
     @model_validator(mode="after")
@@ -163,8 +189,10 @@ class SessionNotification(Notification):
 class MessagesNotification(Notification):
     """A `MessageLogUpdated` of a session: new messages. It carries no session, only its address."""
 
-    session_id: SessionId
+    session_id: SkipJsonSchema[SessionId]
+    """The last segment of the session's address."""
     messages: list[LoggedMessage]
+    """What is new in the log."""
 
 
 class OtherNotification(Notification):

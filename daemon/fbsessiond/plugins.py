@@ -21,6 +21,9 @@ T = TypeVar("T")
 ENTRY_POINTS = "fbsessiond.handlers"
 """The group of entry points under which a package offers its handlers."""
 
+TEST = "test_"
+"""Begins the name of a handler's test."""
+
 
 def find_handler(use: str, folder: Path | None = None) -> type[Handler]:
     """Return the handler that a name means.
@@ -31,7 +34,7 @@ def find_handler(use: str, folder: Path | None = None) -> type[Handler]:
     """
     if ":" in use:
         return _from_module(use)
-    files = {path.stem: path for path in folder.glob("*.py")} if folder else {}
+    files = files_of(folder)
     for name in (use, use.replace("-", "_")):
         if name in files:
             return _from_file(files[name])
@@ -43,6 +46,17 @@ def find_handler(use: str, folder: Path | None = None) -> type[Handler]:
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
     own = f"a handler of your own is named 'module:Class', or is a file {use}.py in {folder or 'a folder'}"
     raise ConfigurationError(f"there is no handler {use!r}: {hint} ({own})")
+
+
+def files_of(folder: Path | None) -> dict[str, Path]:
+    """Return the files of a folder that can be handlers, by their names; handlers' tests may lie beside them."""
+    files = folder.glob("*.py") if folder else ()
+    return {path.stem: path for path in sorted(files) if not path.stem.startswith(TEST)}
+
+
+def installed() -> list[str]:
+    """Return the names of all handlers that are built in or installed."""
+    return sorted(entry_points(group=ENTRY_POINTS).names)
 
 
 def _from_module(use: str) -> type[Handler]:

@@ -1,22 +1,22 @@
 """The kit for handler authors, and for the daemon's own tests: what a handler gets, and time that passes at once.
 
-    async def test_greeting() -> None:
-        async with (handler := Greet(greeting="hi")).running():
-            transition = make_transition("Chatting", before="Invited", userData={"LANGUAGE": "fr"})
-            assert await handler.handle(make_delivery(transition)) == Done()
+    def test_greeting() -> None:
+        transition = make_transition("Chatting", before="Invited", user_data={"LANGUAGE": "fr"})
+        assert outcome_of(Greet(), transition) == Done(Operation.send_message(transition.session, "bonjour"))
 
 Whatever else is known of a session is given in the platform's own keys, as notifications spell them.
 """
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from fbsessiond.gap import Gap
-from fbsessiond.handler import Delivery
+from fbsessiond.handler import Delivery, Handler, Outcome, misfit
 from fbsessiond.message import Origin
+from fbsessiond.notification import Document
 from fbsessiond.session import Session, session_from
 from fbsessiond.transition import Transition
 
@@ -28,11 +28,33 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 SESSION = "0002DaAVKJ0V0095"
 AGENT = "agent1"
+TIMEOUT = timedelta(seconds=30)
+"""How long a delivery may take, unless the configuration says otherwise."""
 
 
-def make_session(state: str = "Chatting", *, session: str = SESSION, agent: str = AGENT, **known: Any) -> Session:
-    """Return a session in a state; `known` is what else is said of it, e.g. `userData={"KEY": "value"}`."""
-    return session_from({"id": session, "state": state, **known}, agent)
+def make_participant(type: str = "Customer", nickname: str = "Ann", *, id: str | None = None, **known: Any) -> Document:  # noqa: A002  the platform's words
+    """Return somebody who takes part, for `participants`; the id is made from the nickname, unless it is given."""
+    return {
+        "participantId": id or f"id-of-{nickname}",
+        "type": type,
+        "nickname": nickname,
+        "visibility": "All",
+        **known,
+    }
+
+
+def make_session(
+    state: str = "Chatting",
+    *,
+    session: str = SESSION,
+    agent: str = AGENT,
+    user_data: Mapping[str, Any] | None = None,
+    participants: Sequence[Document] | None = None,
+    capabilities: Sequence[str] | None = None,
+    **known: Any,
+) -> Session:
+    """Return a session in a state; `known` is what else is said of it, e.g. `comment="…"`, in the platform's keys."""
+    return session_from(_document(session, state, user_data, participants, capabilities, known), agent)
 
 
 def make_transition(
@@ -45,21 +67,25 @@ def make_transition(
     at: datetime = EPOCH,
     origin: Origin = Origin.LIVE,
     gap: Gap | None = None,
+    user_data: Mapping[str, Any] | None = None,
+    participants: Sequence[Document] | None = None,
+    capabilities: Sequence[str] | None = None,
     **known: Any,
 ) -> Transition:
     """Return a session's transition to a state, with the notification that says so; without `before`, a first sight."""
+    document = _document(session, after, user_data, participants, capabilities, known)
     return Transition(
         seq=seq,
         at=at,
         origin=origin,
         agent=agent,
-        session=make_session(after, session=session, agent=agent, **known),
+        session=session_from(document, agent),
         before=before,
         after=after,
         notification={
             "messageType": "FacebooksessionStateChangeMessage",
             "notificationType": "StatusChange",
-            "facebooksession": {"id": session, "state": after, **known},
+            "facebooksession": document,
         },
         gap=gap,
     )
@@ -77,6 +103,49 @@ def make_delivery(
     transition = transition or make_transition()
     name = f"{transition.seq}/{handler}"
     return Delivery(name, f"{journal}/{name}", handler, attempt, transition.at, late, transition)
+
+
+def outcome_of(handler: Handler, delivery: Delivery | Transition, *, timeout: timedelta = TIMEOUT) -> Outcome:
+    """Return what a handler makes of a delivery, as the daemon runs it: inside `running()`, and on virtual time.
+
+    What the handler raises comes out as it is, `TimeoutError` where it takes too long, and `TypeError` where it returns
+    something else than an outcome.
+    """
+    (outcome,) = outcomes_of(handler, [delivery], timeout=timeout)
+    return outcome
+
+
+def outcomes_of(
+    handler: Handler, deliveries: Iterable[Delivery | Transition], *, timeout: timedelta = TIMEOUT
+) -> list[Outcome]:
+    """Return what a handler makes of several deliveries, one after the other, inside one `running()`."""
+    return run_virtual(_handle(handler, deliveries, timeout.total_seconds()))
+
+
+async def _handle(handler: Handler, deliveries: Iterable[Delivery | Transition], seconds: float) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    async with handler.running():
+        for each in deliveries:
+            delivery = make_delivery(each) if isinstance(each, Transition) else each
+            async with asyncio.timeout(seconds):
+                outcome = await handler.handle(delivery)
+            if (wrong := misfit(outcome)) is not None:
+                raise TypeError(wrong)
+            outcomes.append(outcome)
+    return outcomes
+
+
+def _document(
+    session: str,
+    state: str,
+    user_data: Mapping[str, Any] | None,
+    participants: Sequence[Document] | None,
+    capabilities: Sequence[str] | None,
+    known: Document,
+) -> Document:
+    """Return a session as a notification shows it."""
+    named = {"userData": user_data, "participants": participants, "capabilities": capabilities}
+    return {"id": session, "state": state, **{key: each for key, each in named.items() if each is not None}, **known}
 
 
 class VirtualClock:

@@ -30,6 +30,7 @@ class Audit(Handler):
     """Append each transition to a file, synced to disk, each line chained to the one before it by its hash."""
 
     path: StatePath = Field(default=Path("audit.jsonl"), validate_default=True)
+    """The file; a relative path counts from the state directory."""
     rotate_bytes: ByteSize = Field(default=ByteSize(64 * 1024 * 1024), ge=4096)
     """A file of this size is put aside as `….000001`, `….000002` and so on; the chain goes on in the new one."""
 

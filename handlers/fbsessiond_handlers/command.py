@@ -52,13 +52,16 @@ class Command(Handler):
 
     acts_outside: ClassVar[bool] = True
 
-    argv: Annotated[list[_Text], Field(min_length=1), AfterValidator(_to_be_found)]
+    argv: Annotated[list[_Text], Field(min_length=1), AfterValidator(_to_be_found)] = Field(
+        examples=[["/usr/local/bin/notify"]]
+    )
     """The program, and its arguments."""
     data: Data = "state"
     """What the program is told: ids and states, or all that was received, customer data included."""
-    environment: Mapping[_VariableName, _Text] = Field(default_factory=dict[str, str])
+    environment: Mapping[_VariableName, _Text] = Field(default_factory=dict[str, str], examples=[{"TEAM": "north"}])
     """What its environment has besides PATH, LANG and HOME."""
-    working_directory: HomePath | None = None
+    working_directory: HomePath | None = Field(default=None, examples=["/var/lib/notify"])
+    """The folder in which it runs; by default the daemon's."""
 
     _program: str = PrivateAttr()
 

@@ -13,6 +13,7 @@ class Log(Handler):
     """Log each transition: who, from where, to where; nothing of the customer's."""
 
     level: Literal["debug", "info", "warning"] = "info"
+    """The level of the line in the log."""
 
     async def handle(self, delivery: Delivery) -> Outcome:
         """Write one line."""

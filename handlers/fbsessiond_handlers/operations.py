@@ -31,14 +31,19 @@ def _to_operation(step: Mapping[str, Any], session: str) -> Operation:
     return Operation(step["operation"], session, {name: value for name, value in step.items() if name != "operation"})
 
 
-Step = Annotated[dict[str, Any], AfterValidator(_checked)]
+Step = Annotated[
+    dict[str, Any],
+    AfterValidator(_checked),
+    Field(json_schema_extra={"properties": {"operation": {"type": "string"}}, "required": ["operation"]}),
+]
 """An operation of GWS and its parameters; texts may hold fields of the session, such as `{user_data.DISP_KEY}`."""
 
 
 class Operations(Handler):
     """Ask for operations on the session, one after the other: the next one when the one before took effect."""
 
-    steps: list[Step] = Field(min_length=1, max_length=20)
+    steps: list[Step] = Field(min_length=1, max_length=20, examples=[[{"operation": "Complete"}]])
+    """What is asked for, in this order: an operation, and its parameters by the platform's names."""
 
     async def handle(self, delivery: Delivery) -> Outcome:
         """Fill the steps in. A field that the session doesn't have makes the delivery a dead letter."""

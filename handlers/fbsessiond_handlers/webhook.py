@@ -80,22 +80,25 @@ class Webhook(Handler):
 
     acts_outside: ClassVar[bool] = True
 
-    url: Annotated[AnyHttpUrl, AfterValidator(_without_credentials)]
-    secrets: Annotated[list[Secret], Field(min_length=1, max_length=10)]
+    url: Annotated[AnyHttpUrl, AfterValidator(_without_credentials)] = Field(examples=["https://crm.example/hook"])
+    """Where to; without username and password."""
+    secrets: Annotated[list[Secret], Field(min_length=1, max_length=10, examples=[[{"env": "WEBHOOK_SECRET"}]])]
     """Signing secrets: the current one, then those that receivers may still know. All of them sign."""
     mode: Literal["structured", "binary"] = "structured"
+    """The whole event in the body, or its attributes in headers."""
     data: Data = "state"
     """What goes into the event: ids and states, or all that was received, customer data included."""
     timeout: Annotated[Duration, _ANY_TIMEOUT] = timedelta(seconds=15)
     """How long an attempt may take, redirects included."""
     connect_timeout: Annotated[Duration, _ANY_TIMEOUT] = timedelta(seconds=5)
+    """How long a connection may take."""
     redirects: Annotated[int, Field(ge=0, le=10)] = 0
     """How many redirects are followed."""
     allow_private: bool = False
     """Also post to addresses that aren't public."""
     private_hosts: tuple[str, ...] = ()
     """Hosts that may have an address that isn't public."""
-    ca_file: HomePath | None = None
+    ca_file: HomePath | None = Field(default=None, examples=["/etc/ssl/certs/private-authority.pem"])
     """Certificates of a private authority, trusted instead of the system's."""
 
     _envelope: "Envelope" = PrivateAttr()

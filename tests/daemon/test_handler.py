@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from fbsessiond.follow_up import Webhook
-from fbsessiond.handler import STATE_DIRECTORY, Defer, Delivery, Done, Handler, Outcome, Reject, StatePath
+from fbsessiond.handler import STATE_DIRECTORY, Defer, Delivery, Done, Handler, Outcome, Reject, StatePath, misfit
 from fbsessiond.operations import Operation
 from fbsessiond.reveal import Reveal
 from fbsessiond.testing import EPOCH, make_delivery, make_transition
@@ -163,3 +163,25 @@ async def test_webhook_to_a_handler_that_posts_none() -> None:
     transition = make_transition("Chatting")
     refused = await Greet().post(Webhook("greet", transition.session.id), "journal/1/greet/1", transition.at)
     assert refused == Reject("greet posts no webhooks: it is a Greet")
+
+
+@pytest.mark.parametrize(
+    "outcome", [Done(), Done(Operation.complete("S1"), Webhook("crm", "S1")), Defer(timedelta(minutes=1)), Reject("no")]
+)
+def test_outcomes_that_fit(outcome: Outcome) -> None:
+    """What a handler may return fits."""
+    assert misfit(outcome) is None
+
+
+@pytest.mark.parametrize(
+    ("returned", "what"),
+    [
+        (None, "NoneType"),
+        (True, "bool"),
+        (Done("complete"), "Done with what is no follow-up"),  # type: ignore[arg-type]
+        (Defer(5), "Defer without a timedelta"),  # type: ignore[arg-type]
+    ],
+)
+def test_misfits(returned: object, what: str) -> None:
+    """Anything else is told, with what would fit."""
+    assert misfit(returned) == f"handle() returned {what}; it returns Done(…), Defer(…) or Reject(…)"

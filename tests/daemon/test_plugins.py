@@ -8,7 +8,7 @@ import pytest
 
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.handler import Handler
-from fbsessiond.plugins import find_handler
+from fbsessiond.plugins import files_of, find_handler, installed
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -241,3 +241,13 @@ def test_package_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "good morning LeftChat\n" in ran.stdout
     assert "GREET" in ran.stdout
     assert "delivered" in ran.stdout
+
+
+def test_known_names(folder: Path) -> None:
+    """What is installed and what lies in a folder can be listed; a test that lies beside its handler is none."""
+    assert {"log", "audit", "operations", "webhook", "command"} <= {*installed()}
+    for name in ("greet", "test_greet"):
+        write(folder / f"{name}.py", HANDLER.format(name="Greet"))
+    assert files_of(folder) == {"greet": folder / "greet.py"}
+    assert files_of(None) == {}
+    assert "there is no handler 'test_greet'" in refusal("test_greet", folder)

@@ -1,14 +1,28 @@
 import asyncio
 import json
 import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import PrivateAttr
 
+from fbsessiond.handler import Defer, Delivery, Done, Handler, Outcome
 from fbsessiond.message import Message, Origin
 from fbsessiond.notification import read
 from fbsessiond.session import Session, session_from
-from fbsessiond.testing import EPOCH, VirtualClock, make_delivery, make_session, make_transition, run_virtual
+from fbsessiond.testing import (
+    EPOCH,
+    VirtualClock,
+    make_delivery,
+    make_participant,
+    make_session,
+    make_transition,
+    outcome_of,
+    outcomes_of,
+    run_virtual,
+)
 from fbsessiond.transition import Kind, derive
 
 
@@ -166,3 +180,71 @@ def test_delivery() -> None:
     assert (again.key, again.attempt, again.late) == (first.key, 2, timedelta(minutes=5))
     others = {make_delivery().key, make_delivery(transition).key, make_delivery(transition, journal="1").key}
     assert len(others | {first.key}) == 4
+
+
+def test_participants_and_user_data() -> None:
+    """What most handlers look at has names of its own; the notification spells it as the platform does."""
+    ann, bo = make_participant(), make_participant("Agent", "Bo", id="p2", visibility="Agents")
+    transition = make_transition(user_data={"LANGUAGE": "fr"}, participants=[ann, bo], capabilities=["Leave"])
+    session = transition.session
+    assert (session.user_data, session.capabilities) == ({"LANGUAGE": "fr"}, {"Leave"})
+    assert [(each.type, each.nickname) for each in session.participants.values()] == [
+        ("Customer", "Ann"),
+        ("Agent", "Bo"),
+    ]
+    assert session.participants["p2"].visibility == "Agents"
+    assert transition.notification["facebooksession"]["userData"] == {"LANGUAGE": "fr"}
+    assert session == make_session(user_data={"LANGUAGE": "fr"}, participants=[ann, bo], capabilities=["Leave"])
+
+
+class Patient(Handler):
+    """Waits, and then does what the state says."""
+
+    seconds: float = 0.0
+    _clock: VirtualClock = PrivateAttr()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Hold a clock."""
+        self._clock = VirtualClock()
+        yield
+
+    async def handle(self, delivery: Delivery) -> Outcome:
+        """Wait first."""
+        await asyncio.sleep(self.seconds)
+        assert self._clock.monotonic() >= self.seconds
+        match delivery.transition.after:
+            case "Chatting":
+                return Done()
+            case "Invited":
+                return Defer(timedelta(minutes=delivery.attempt))
+            case "LeftChat":
+                raise LookupError("not there")
+            case _:
+                return None  # type: ignore[return-value]
+
+
+def test_outcome() -> None:
+    """A handler's outcome is had in one line, from a transition or a delivery, and in no time."""
+    assert outcome_of(Patient(seconds=29), make_transition("Chatting")) == Done()
+    assert outcome_of(Patient(), make_delivery(make_transition("Invited"), attempt=5)) == Defer(timedelta(minutes=5))
+
+
+def test_outcomes() -> None:
+    """Several deliveries reach a handler that runs, one after the other."""
+    handler = Patient(seconds=20)
+    transitions = [make_transition(state) for state in ("Invited", "Chatting")]
+    assert outcomes_of(handler, transitions) == [Defer(timedelta(minutes=1)), Done()]
+
+
+def test_failed_attempts() -> None:
+    """What would be a failed attempt is an error: what the handler raised, a time-out, or no outcome at all."""
+    with pytest.raises(LookupError, match="not there"):
+        outcome_of(Patient(), make_transition("LeftChat"))
+    with pytest.raises(TimeoutError):
+        outcome_of(Patient(seconds=31), make_transition("Chatting"))
+    assert outcome_of(Patient(seconds=31), make_transition("Chatting"), timeout=timedelta(minutes=1)) == Done()
+    with pytest.raises(
+        TypeError, match=r"handle\(\) returned NoneType; it returns Done\(…\), Defer\(…\) or Reject\(…\)"
+    ):
+        outcome_of(Patient(), make_transition("Completed"))

@@ -7,12 +7,15 @@ from fbsessiond.cli import (
     coverage,
     dead,
     export,
+    initialising,
     journal,
+    new_handler,
     operate,
     quarantine,
     rehearse,
     replay,
     run,
+    schema,
     simulate,
     verifying,
 )
@@ -35,6 +38,9 @@ app.command(name="rehearse", epilog=rehearse.EPILOG)(rehearse.rehearse)
 app.command(name="operate", epilog=operate.EPILOG)(operate.operate)
 app.command(name="coverage", epilog=coverage.EPILOG)(coverage.coverage)
 app.command(name="export", epilog=export.EPILOG)(export.export)
+app.command(name="init", epilog=initialising.EPILOG)(initialising.init)
+app.command(name="new-handler", epilog=new_handler.EPILOG)(new_handler.new_handler)
+app.add_typer(schema.app, name="schema")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(dead.app, name="dead")
 app.add_typer(journal.app, name="journal")

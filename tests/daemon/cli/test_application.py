@@ -1,5 +1,8 @@
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +10,7 @@ from typer.main import get_command
 
 from cli_parts import Command
 from fbsessiond.cli.application import app
+from fbsessiond.environment import variables
 
 
 def commands(group: Any, above: tuple[str, ...] = ()) -> Iterator[list[str]]:
@@ -44,3 +48,38 @@ def test_usage(fbsessiond: Command, command: list[str]) -> None:
     ran = fbsessiond(*command)
     assert (ran.status, ran.out) == (2, "")
     assert "Error: " in ran.err
+
+
+BASH = """
+eval "$(_FBSESSIOND_COMPLETE=source_bash fbsessiond)"
+complete -p fbsessiond
+for words in "fbsessiond ex" "fbsessiond dead re" "fbsessiond check --no"; do
+    COMP_WORDS=($words)
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    _fbsessiond_completion fbsessiond
+    echo "${COMPREPLY[*]}"
+done
+"""
+
+
+def test_completion() -> None:
+    """Bash completes a verb, a verb of a group, and an option."""
+    path = f"{Path(sys.executable).parent}:{variables['PATH']}"
+    command = ["bash", "--norc", "-ec", BASH]
+    ran = subprocess.run(command, env={**variables, "PATH": path}, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == [
+        "complete -o default -F _fbsessiond_completion fbsessiond",
+        "export",
+        "retry",
+        "--no-environment",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shell", "words"), [("zsh", "#compdef fbsessiond"), ("fish", "complete --command fbsessiond")]
+)
+def test_other_shells(shell: str, words: str) -> None:
+    """Zsh and fish have a script to load, too."""
+    program = Path(sys.executable).with_name("fbsessiond")
+    environment = {**variables, "_FBSESSIOND_COMPLETE": f"source_{shell}"}
+    assert words in subprocess.run([program], env=environment, capture_output=True, text=True, check=True).stdout
