@@ -76,6 +76,9 @@ _SHOWN = frozenset(
 _CONTAINERS = frozenset({"facebooksession", "facebooksessions", "participants", "messages", "from"})
 """Keys, in any case, whose values are looked into; anything else that isn't shown is hidden as a whole."""
 
+_PLAIN = re.compile(r"[A-Za-z0-9_./:~*-]{1,300}")
+"""An id, a word, an address inside the platform."""
+
 _PLATFORM = (
     r"^(ChatServer|R(Requested|Strategy|Target|Tenant|VQ)|CBR-|Classify_|Screen_|PegAG|desktop_"
     r"|_facebook(Source(Id|ObjectType|XML)|ActorObjectType|CreatedTime|DriverVersion|InQueue|ItxType|PMAction|PMThreadN))"
@@ -106,15 +109,17 @@ def redact(document: Any, key: bytes) -> Any:
 
 
 def redact_raw(raw: bytes, key: bytes) -> str:
-    """Return a message that doesn't validate as a text, redacted; where it isn't JSON, one token for all of it."""
+    """Return a message that doesn't validate as a text, redacted; where it isn't JSON, one token for all of it.
+
+    What stands under the platform's own keys may be anything there: it is shown only where it looks like an id or a
+    word.
+    """
     try:
         document = msgspec.json.decode(raw)
         if not isinstance(document, dict) or "data" not in document:
-            shown = redact(document, key)
-        else:
-            envelope = redact({name: value for name, value in document.items() if name != "data"}, key)
-            shown = {**envelope, "data": redact(document["data"], key)}
-        return json.dumps(shown, ensure_ascii=False)
+            return json.dumps(_redact_misfit(document, key), ensure_ascii=False)
+        envelope = _redact_misfit({name: value for name, value in document.items() if name != "data"}, key)
+        return json.dumps({**envelope, "data": _redact_misfit(document["data"], key)}, ensure_ascii=False)
     except (ValueError, RecursionError):
         return token("", raw.decode(errors="backslashreplace"), key)
 
@@ -133,15 +138,16 @@ def scrub(text: str, document: Any, key: bytes) -> str:
     """
     fields: dict[str, str] = {}
     _without("", document, lambda field, value: fields.setdefault(str(value), field))
+    folded = _folded(text)
     tokens = {
-        _folded(spelled): token(field, value, key)
+        spelled: token(field, value, key)
         for value, field in fields.items()
         if SHORTEST_SCRUBBED <= len(value) <= len(text)
-        for spelled in _spellings(value)
-        if len(spelled) <= len(text)
+        for spelled in map(_folded, _spellings(value))
+        if spelled in folded
     }
     longest_first = sorted(tokens, key=len, reverse=True)
-    pieces = re.split(f"({'|'.join(map(re.escape, longest_first))})", _folded(text)) if tokens else [_folded(text)]
+    pieces = re.split(f"({'|'.join(map(re.escape, longest_first))})", folded) if tokens else [folded]
     shown: list[str] = []
     at = 0
     for number, piece in enumerate(pieces):
@@ -156,22 +162,34 @@ def class_of(field: str) -> FieldClass:
     return next((kind for kind, pattern in _CLASSES if pattern.search(field)), FieldClass.OPAQUE)
 
 
-def _without(field: str, value: Any, hide: Hide) -> Any:
+def _redact_misfit(document: Any, key: bytes) -> Any:
+    return _without("", document, lambda field, value: token(field, value, key), _is_plain)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str) and _PLAIN.fullmatch(value) is not None
+
+
+def _is_anything(_: object) -> bool:
+    return True
+
+
+def _without(field: str, value: Any, hide: Hide, is_shown: Callable[[object], bool] = _is_anything) -> Any:
     """Return what stands under a field, looked into; where it is the notification itself, the field is empty."""
     match value:
         case dict():
-            return {name: _without_field(str(name), inner, hide) for name, inner in value.items()}
+            return {name: _without_field(str(name), inner, hide, is_shown) for name, inner in value.items()}
         case list():
-            return [_without(field, item, hide) for item in value]
+            return [_without(field, item, hide, is_shown) for item in value]
         case _:
             return _hidden(field, value, hide)
 
 
-def _without_field(name: str, value: Any, hide: Hide) -> Any:
+def _without_field(name: str, value: Any, hide: Hide, is_shown: Callable[[object], bool]) -> Any:
     items = value if isinstance(value, list) else [value]
-    if name in _SHOWN and not any(isinstance(item, dict | list) for item in items):
+    if name in _SHOWN and not any(isinstance(item, dict | list) or not is_shown(item) for item in items):
         return value
-    return _without(name, value, hide) if name.casefold() in _CONTAINERS else _hidden(name, value, hide)
+    return _without(name, value, hide, is_shown) if name.casefold() in _CONTAINERS else _hidden(name, value, hide)
 
 
 def _hidden(field: str, value: Any, hide: Hide) -> Any:

@@ -1,7 +1,11 @@
+import base64
+import html
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import example, given
@@ -9,7 +13,7 @@ from hypothesis import strategies as st
 
 from fbsessiond.message import Message
 from fbsessiond.notification import SessionNotification, read
-from fbsessiond.privacy import SHORTEST_PART, FieldClass, class_of, redact, scrub, token
+from fbsessiond.privacy import SHORTEST_PART, FieldClass, class_of, redact, redact_raw, scrub, token
 
 KEY = b"a journal's own"
 OTHER_KEY = b"another journal's"
@@ -186,12 +190,122 @@ def test_classes(field: str, kind: FieldClass) -> None:
     assert token(field, "x", KEY).startswith(f"[{kind}:")
 
 
+CLASSES = {
+    FieldClass.IDENTITY: """
+        nickname from contactId ContactId FirstName LastName MiddleName firstname LCA_EmplID_facebook
+        LCA_EmplID_facebooksession LastCalledAgent_EmployeeID _facebookActorId _facebookActorName
+        _facebookBirthdayDate _facebookLanguages _facebookLocale _facebookSex _facebookTimezone
+        _facebookPMMessageId _facebookPMThreadId _facebookSourceNickName
+    """,
+    FieldClass.CONTACT: """
+        phoneNumber EmailAddress FromAddress _facebookCurrentLocation _facebookHomeTownLocation _facebookPMInboxUrl
+    """,
+    FieldClass.CONTENT: "text url subject Subject _facebookMessageText _facebookActorXML",
+    FieldClass.FREE_TEXT: "comment errorMessage",
+    FieldClass.OPAQUE: """
+        CBR-IT-path_DBIDs CBR-Interaction_cost CBR-actual_volume CBR-contract_DBIDs ChatServerAppName ChatServerDBID
+        ChatServerHost ChatServerPort Classify_Actionability_CtgId Classify_Actionability_CtgName
+        Classify_Actionability_CtgRelevancy Classify_Sentiment_CtgId Classify_Sentiment_CtgName
+        Classify_Sentiment_CtgRelevancy CustomerSegment DISP_KEY IxnAlreadyCreatedInUCS LCA_TimeStamp_facebook
+        LCA_TimeStamp_facebooksession LastCalledAgent_TimeStamp PegAGSocialMediaAgentGroup RRequestedSkillCombination
+        RRequestedSkills RStrategyDBID RStrategyName RTargetAgentGroup RTargetAgentSelected RTargetObjSelDBID
+        RTargetObjectSelected RTargetPlaceSelected RTargetRequested RTargetRuleSelected RTargetTypeSelected RTenant
+        RVQDBID RVQID Screen_Actionability_CtgName Screen_Actionability_CtgRelevancy
+        Screen_Actionability_ScreenRuleName Screen_Sentiment_CtgName Screen_Sentiment_CtgRelevancy
+        Screen_Sentiment_ScreenRuleName ServiceObjective ServiceType UserData2 _facebookActorObjectType
+        _facebookCreatedTime _facebookDriverVersion _facebookInQueueAtTarget _facebookItxType _facebookPMActionId
+        _facebookPMThreadNMessages _facebookSourceId _facebookSourceObjectType _facebookSourceXML desktop_actionable
+        desktop_expand desktop_sentiment duration facebookType nodeProcessingTimeNanos serverGenerationTimestamp
+        serverProcessingTimeTotalMs devicePath deviceUri
+    """,
+}
+"""Each key of the samples whose values are hidden, by its class; those that the platform attaches for itself, too."""
+
+CLASS_OF = {name: kind for kind, names in CLASSES.items() for name in names.split()}
+
+
+@pytest.mark.parametrize(("name", "kind"), CLASS_OF.items())
+def test_classes_of_the_samples(name: str, kind: FieldClass) -> None:
+    """Each key that occurs in a sample is classed as what it is."""
+    assert class_of(name) is kind
+
+
+def hidden_keys(before: Any, after: Any, name: str = "") -> Iterator[str]:
+    """Yield the keys whose values are hidden, or would be if they weren't empty."""
+    match before:
+        case dict():
+            for key, value in before.items():
+                yield from hidden_keys(value, after[key], key)
+        case list():
+            for value, hidden in zip(before, after, strict=True):
+                yield from hidden_keys(value, hidden, name)
+        case _:
+            if before != after:
+                yield name
+
+
+def test_classes_are_complete() -> None:
+    """No key of a sample is hidden without a class in this table; nothing of the platform's own is."""
+    found: set[str] = set()
+    for path in FIXTURES:
+        data = json.loads(path.read_bytes())["data"]
+        found.update(hidden_keys(data, redact(data, KEY)))
+    shown_elsewhere = {"id", "state", "type", "uri", "path", "capabilities", "participantId", "receivedDate"}
+    assert found <= CLASS_OF.keys() | shown_elsewhere  # those of another medium's resources
+
+
+def test_documented_classes() -> None:
+    """The page on privacy has each class, and for each a few keys that are classed so."""
+    page = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text()
+    rows = {row[0]: row[1] for row in re.findall(r"^\| `([a-z-]+)` \|.*\|(.*)\|$", page, re.MULTILINE)}
+    assert rows.keys() == set(FieldClass)
+    for kind, names in rows.items():
+        assert {class_of(name).value for name in re.findall(r"`([^`]+)`", names)} == {kind}
+
+
+@pytest.mark.parametrize("raw", [b"no JSON Vitaliy", b'{"data": "Vitaliy', b"\xff", b"[" * 100_000, b'"\\ud800"'])
+def test_redact_raw_of_no_json(raw: bytes) -> None:
+    """A message that isn't JSON becomes one token."""
+    assert re.fullmatch(r"\[opaque:[0-9a-f]{8}\]", redact_raw(raw, KEY))
+
+
+@pytest.mark.parametrize("document", [5, "Vitaliy", ["Vitaliy"], {"comment": "Vitaliy"}])
+def test_redact_raw_without_envelope(document: Any) -> None:
+    """What has no envelope is redacted like a notification."""
+    assert json.loads(redact_raw(json.dumps(document).encode(), KEY)) == redact(document, KEY)
+
+
+def test_redact_raw() -> None:
+    """Of an envelope the channel stays, the notification in it is redacted as anywhere, and all else is hidden."""
+    document = {"channel": "/v2/me/x", "clientId": "c1", "data": planted("Vitaliy"), "ext": {"id": "Vitaliy"}}
+    shown = json.loads(redact_raw(json.dumps(document).encode(), KEY))
+    assert list(shown) == ["channel", "clientId", "ext", "data"]
+    assert (shown["channel"], shown["data"]) == ("/v2/me/x", redact(planted("Vitaliy"), KEY))
+    assert shown["clientId"] == token("clientId", "c1", KEY)
+    assert "Vitaliy" not in str(shown)
+
+
+@pytest.mark.parametrize("value", ["Zoë", "Vitaliy Onv", "a\nb", "x" * 301, "", 15551234567, ["S1", "Vitaliy Onv"]])
+def test_redact_raw_trusts_no_key(value: Any) -> None:
+    """In a message that doesn't validate, what stands under the platform's keys is hidden unless it looks so."""
+    session = {"id": value, "state": "LeftChat", "path": "/facebooksessions/0002DaAVKJ0V0095", "receivedDate": value}
+    shown = json.loads(redact_raw(json.dumps({"data": {"facebooksession": session}}).encode(), KEY))
+    found = shown["data"]["facebooksession"]
+    assert (found["state"], found["path"]) == (session["state"], session["path"])
+    if value:
+        assert found["id"] != value
+        assert found["receivedDate"] != value
+
+
 @given(texts, texts)
 @example(CANARY, "at ")
 def test_scrub(canary: str, around: str) -> None:
     """No value that a notification's redaction hides survives in a text, whichever way the text spells it."""
     document = planted(canary)
-    spelled = (canary, repr(canary)[1:-1], ascii(canary)[1:-1], json.dumps(canary)[1:-1])
+    spelled = (
+        *(canary, repr(canary)[1:-1], ascii(canary)[1:-1], json.dumps(canary)[1:-1]),
+        *(html.escape(canary), quote(canary), quote_plus(canary), canary.upper(), canary.lower()),
+    )
     for text in spelled:
         assert scrub(text, document, KEY) == token("errorMessage", canary, KEY)
         scrubbed = scrub(f"{around}{text}{around}", {"comment": canary}, KEY)
@@ -203,6 +317,21 @@ def test_scrub_keys_that_are_shown_elsewhere() -> None:
     document = {"facebooksession": {"id": "S1", "userData": {"id": "passport 4711", "state": "bankrupt"}}}
     text = scrub("S1: passport 4711 is bankrupt", document, KEY)
     assert text == f"S1: {token('id', 'passport 4711', KEY)} is {token('state', 'bankrupt', KEY)}"
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_scrub_base64(encode: Callable[[bytes], bytes]) -> None:
+    """A value is found in Base64, too."""
+    encoded = encode("Zoë Quill??>".encode()).decode()
+    expected = f"name={token('comment', 'Zoë Quill??>', KEY)}"
+    assert scrub(f"name={encoded}", {"comment": "Zoë Quill??>"}, KEY).rstrip("=") == expected
+
+
+def test_scrub_letters_that_grow() -> None:
+    """A letter whose other form is longer moves nothing."""
+    assert scrub("İİ Vitaliy ßß STRASSE", {"a": "vitaliy", "b": "straße"}, KEY) == (
+        f"İİ {token('a', 'vitaliy', KEY)} ßß {token('b', 'straße', KEY)}"
+    )
 
 
 def test_scrub_numbers() -> None:

@@ -1,8 +1,9 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 import fbsessiond
 from fbsessiond import configuration
@@ -41,7 +42,18 @@ def test_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was read shows its text to nobody who doesn't ask for it."""
     monkeypatch.setenv("GWS_PASSWORD", TEXT)
-    assert TEXT not in repr(Secret(env="GWS_PASSWORD").read("gws.password"))
+    read = Secret(env="GWS_PASSWORD").read("gws.password")
+
+    class Holding(BaseModel):
+        secret: SecretStr
+
+    holding = Holding(secret=read)
+    shown = [repr(read), str(read), f"{read}", f"{read!s:>20}", json.dumps({"secret": read}, default=str)]
+    shown += [repr(holding), str(holding.model_dump()), holding.model_dump_json(), str([read]), repr({"a": (read,)})]
+    with pytest.raises(ValidationError) as error:
+        Secret.model_validate(read)
+    shown += [str(error.value), repr(error.value.errors())]
+    assert not any(TEXT in one for one in shown)
 
 
 def test_missing_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,9 @@ STATUS_CODES: Final[Mapping[int, StatusCode]] = {
 PASSED_ON: Final = frozenset({0, 7})
 NOT_SIGNED_IN: Final = 20
 
+LARGEST_CODE: Final = 999
+"""A larger number isn't told: nobody knows what it is."""
+
 
 class GwsError(Exception):
     """A request that didn't lead to what was asked."""
@@ -121,7 +124,9 @@ def check_performed(answer: Answer) -> Answer:
     if code in PASSED_ON:
         return answer
     if code is not None:
-        known = STATUS_CODES.get(code, StatusCode(code, "a status code that isn't in the table"))
+        if (known := STATUS_CODES.get(code)) is None:
+            number = f" {code}" if 0 <= code <= LARGEST_CODE else ""
+            raise NotPerformed(f"status code{number}: a status code that isn't in the table", code=code, again=False)
         raise NotPerformed(f"status code {code}: {known.means}", code=code, again=known.again)
     if 400 <= answer.http < 500:  # noqa: PLR2004  the server, or a proxy, refused to take it
         raise NotPerformed(f"HTTP {answer.http}, without a status code", again=answer.http in {408, 425, 429})

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -120,7 +121,11 @@ QUIET = [
     ["dead", "retry", "2/fragile"],
     ["dead", "drop", "4/fragile", "--reason", "x"],
     ["quarantine", "list"],
+    ["quarantine", "list", "--json"],
+    ["quarantine", "show", "1"],
+    ["quarantine", "show", "2", "--json"],
     ["quarantine", "retry", "1"],
+    ["journal", "reveals"],
     ["journal", "verify"],
     ["journal", "stats"],
     ["journal", "stats", "--json"],
@@ -134,8 +139,8 @@ LOUD = [
     ["export", "--json", "--reveal"],
     ["dead", "list", "--reveal"],
     ["dead", "show", "2/fragile", "--reveal"],
-    ["quarantine", "list", "--json"],
-    ["quarantine", "show", "1"],
+    ["quarantine", "list", "--json", "--reveal"],
+    ["quarantine", "show", "1", "--reveal"],
 ]
 """What does, since it is asked for."""
 
@@ -155,3 +160,32 @@ def test_customer_data_that_is_asked_for(fbsessiond: Command, journal: str, comm
     """Asked for by name, it is shown as it is."""
     assert journal.endswith("/journal.db")
     assert CANARY in fbsessiond(*command).out
+
+
+CRASHING = """
+from fbsessiond import Delivery, Done, Handler, Outcome
+
+class Crashing(Handler):
+    name: str
+
+    def running(self):
+        raise LookupError(self.name)
+
+    async def handle(self, delivery: Delivery) -> Outcome:
+        return Done()
+"""
+
+
+def test_crash(fbsessiond: Command, tmp_path: Path) -> None:
+    """A mistake that nobody expected is one event, with its traceback and without its text; the exit status is 1."""
+    (tmp_path / "handlers.d").mkdir()
+    (tmp_path / "handlers.d" / "crashing.py").write_text(CRASHING)
+    (tmp_path / "c.toml").write_text(f'[handlers.crashing]\nname = "{CANARY}"\n')
+    (tmp_path / "empty.json").touch()
+    ran = fbsessiond("replay", "empty.json", "--config", "c.toml")
+    assert (ran.status, ran.out) == (1, "")
+    event = json.loads(ran.err)
+    assert (event["level"], event["event"]) == ("critical", "crashed")
+    assert event["exception"].endswith("\nLookupError")
+    assert "in running" in event["exception"]
+    assert CANARY not in ran.err

@@ -42,6 +42,8 @@ def test_unknown_status_code() -> None:
     with pytest.raises(NotPerformed, match="status code 99: a status code that isn't in the table") as caught:
         check_performed(answer(200, statusCode=99))
     assert not caught.value.again
+    with pytest.raises(NotPerformed, match=r"^status code: a status code that isn't in the table"):
+        check_performed(read_answer(200, b'{"statusCode": 15551234567}'))
 
 
 @pytest.mark.parametrize(("http", "again"), [(400, False), (404, False), (408, True), (425, True), (429, True)])
