@@ -16,6 +16,7 @@ from fbsessiond.paths import HomePath
 from fbsessiond.reveal import Reveal
 from fbsessiond.secret import Secret
 from fbsessiond.session import Session
+from fbsessiond.trace_context import traceparent
 from fbsessiond.transition import Transition
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "StatePath",
     "Transition",
     "Webhook",
+    "traceparent",
 ]

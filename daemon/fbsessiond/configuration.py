@@ -237,6 +237,13 @@ class HttpSettings(_Table):
         return token
 
 
+class TracesSettings(_Table):
+    """Traces for OpenTelemetry."""
+
+    endpoint: Annotated[AnyHttpUrl, AfterValidator(_address_alone)] | None = None
+    """The base address of a collector that takes OTLP over HTTP; none: no traces are made."""
+
+
 def _as_list(value: object) -> object:
     if not isinstance(value, dict | list):
         raise ValueError("should be a table or a list of tables")  # noqa: TRY004  pydantic takes a ValueError for the verdict
@@ -277,6 +284,7 @@ class Settings(_Table):
     follow_ups: FollowUpsSettings = FollowUpsSettings()
     snapshots: SnapshotsSettings = SnapshotsSettings()
     http: HttpSettings = HttpSettings()
+    traces: TracesSettings = TracesSettings()
     handlers: dict[str, HandlerSettings] = {}
     handlers_directory: HomePath = Path("handlers.d")
     """Where handlers that are single files lie; a relative path counts from the configuration file."""

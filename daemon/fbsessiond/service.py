@@ -15,7 +15,7 @@ from fbsessiond.carrying import Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.cometd.events import ConnectionEvent
-from fbsessiond.configuration import Configuration, FollowUpsSettings, JournalSettings
+from fbsessiond.configuration import Configuration, FollowUpsSettings, JournalSettings, TracesSettings
 from fbsessiond.dispatch import Dispatch
 from fbsessiond.errors import ConfigurationError, DiskError, RefusedError
 from fbsessiond.events import Event, Observe, unobserved
@@ -41,6 +41,7 @@ from fbsessiond.winding import wind_clocks
 if TYPE_CHECKING:
     from fbsessiond.gauges import Readings
     from fbsessiond.metrics import Metrics  # whose library takes its time to import
+    from fbsessiond.traces import Traces
 
 log = structlog.get_logger(__name__)
 
@@ -156,9 +157,12 @@ async def _run_with(
     guard = Guard(place_of(settings.http.listen), settings.http.read_token(), clock)
     page = Page(checks, figures, guard, clock)
 
+    make_traces = _making_traces(settings.traces)
+    observers = [metrics.observe, figures.observe]
+
     def observe(event: Event | ConnectionEvent) -> None:
-        metrics.observe(event)
-        figures.observe(event)
+        for each in observers:
+            each(event)
 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running_handlers(routes))
@@ -168,6 +172,10 @@ async def _run_with(
         journal = opening(clock.now())
         stack.callback(journal.close)
         journal.time_with(metrics.timed)
+        if make_traces is not None:
+            traces = make_traces(journal.identity, clock)
+            stack.callback(traces.close)
+            observers.append(traces.observe)
         stack.enter_context(LoopWatch(clock, late=metrics.count_lag))
         await wind_clocks(journal, routes, clock)
         reserve = Reserve(journal.space, clock, settings.journal.reserve)
@@ -232,6 +240,22 @@ class _Failing:
 
 def _whole(name: str, *, has_failed: bool) -> Check:
     return Check(name, not has_failed, "failed: the daemon ends, and its last words say why" if has_failed else "whole")
+
+
+def _making_traces(settings: TracesSettings) -> "Callable[[str, Clock], Traces] | None":
+    """Return what makes traces for a journal's identity; None where none are wanted.
+
+    Raises `ConfigurationError` where the extra isn't installed.
+    """
+    if settings.endpoint is None:
+        return None
+    try:
+        from fbsessiond.traces import Traces  # noqa: PLC0415  takes most of a second
+    except ImportError as error:
+        raise ConfigurationError(
+            f"traces.endpoint: needs the extra `traces`: pip install 'fbsessiond[traces]' ({error})"
+        ) from error
+    return partial(Traces, str(settings.endpoint))
 
 
 def _readings(

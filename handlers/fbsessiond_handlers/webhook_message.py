@@ -14,7 +14,7 @@ from cloudevents.core.bindings.http import HTTPMessage, to_binary_event, to_stru
 from cloudevents.core.v1.event import CloudEvent
 from standardwebhooks import Webhook as Key
 
-from fbsessiond import Delivery, Webhook
+from fbsessiond import Delivery, Webhook, traceparent
 from fbsessiond_handlers.transition_data import Data, data_of
 
 Mode: TypeAlias = Literal["structured", "binary"]
@@ -72,6 +72,8 @@ class Envelope:
             "webhook-timestamp": str(int(at.timestamp())),
             "webhook-signature": " ".join(signatures),
         }
+        if (parent := traceparent()) is not None:  # not in the event: that is the same at every attempt
+            headers["traceparent"] = parent
         return HTTPMessage({**message.headers, **headers}, message.body)
 
 

@@ -3,6 +3,8 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -48,6 +50,7 @@ from fbsessiond.service_manager import ServiceManager
 from fbsessiond.testing import VirtualClock, run_virtual
 from journal_parts import NOW, after, append, draft, lease, misfit, settle
 from test_prometheus import promtool, with_promtool
+from trace_parts import collecting
 
 CHANNEL = "/v2/me/facebooksession"
 SECONDS = 20.0
@@ -637,6 +640,35 @@ async def test_exposition(folder: Path) -> None:
             assert await asyncio.to_thread(promtool, "check", "metrics", given=values) == (0, "")
             interrupt()
             await running
+
+
+async def test_traces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a collector configured, a notification's way is sent there."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+    async with scripted() as server, collecting() as collector:
+        notify(server, message("S1", "Invited"))
+        with listening() as ear:
+            running = daemon_for(server, folder, f'{HANDLERS}[traces]\nendpoint = "{collector.url}"\n')
+            await ear.until("session.transition")
+            await until(lambda: {"receive", "deliver log"} <= {span.name for span in collector.spans})
+            interrupt()
+            await running
+    assert collector["receive"].id == collector["deliver log"].parent
+
+
+async def test_traces_without_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the extra isn't installed, the daemon doesn't start, and says what it needs."""
+    monkeypatch.setitem(sys.modules, "fbsessiond.traces", None)
+    async with scripted() as server:
+        rest = f'{HANDLERS}[traces]\nendpoint = "http://127.0.0.1:4318"\n'
+        with pytest.raises(ConfigurationError, match=r"traces\.endpoint: needs the extra `traces`: pip install"):
+            await daemon_for(server, folder, rest)
+
+
+def test_import() -> None:
+    """Where no traces are wanted, nothing of OpenTelemetry is imported."""
+    program = "import sys, fbsessiond.service, fbsessiond.metrics; sys.exit('opentelemetry' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 async def test_http_off(folder: Path) -> None:

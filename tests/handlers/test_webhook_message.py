@@ -11,6 +11,7 @@ from fbsessiond import Delivery
 from fbsessiond import Webhook as Told
 from fbsessiond.clock import SystemClock
 from fbsessiond.testing import make_delivery, make_transition
+from fbsessiond.trace_context import TraceContext, current
 from fbsessiond_handlers.webhook_message import Envelope, Mode, UnusableSecretError, event_of
 
 NOW = SystemClock().now()
@@ -141,3 +142,16 @@ def test_unusable_secrets(text: str) -> None:
     ) as error:
         Envelope([NEW, text], "structured", "state")
     assert text not in str(error.value).replace("whsec_ and", "")
+
+
+@pytest.mark.parametrize("mode", ["structured", "binary"])
+def test_trace(mode: Mode) -> None:
+    """Within a trace a header carries it on; the event stays the same, and so does the signature's content."""
+    envelope = Envelope([NEW], mode, "state")
+    outside = envelope.seal(delivery(), NOW)
+    before = current.set(TraceContext("ab" * 16, "cd" * 8))
+    inside = envelope.seal(delivery(), NOW)
+    current.reset(before)
+    assert "traceparent" not in outside.headers
+    assert inside.headers == {**outside.headers, "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+    assert inside.body == outside.body
