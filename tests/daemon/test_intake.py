@@ -704,6 +704,7 @@ async def test_undecided(journal: SqliteJournal, reader: Reader) -> None:
     with capture_logs() as logged:
         for number in range(5):
             await intake.take(batch(message(f"S{number}", "Chatting", userData={"OTHER": "secret"})))
+    await intake.take(batch(message("S0", "Chatting", userData={"OTHER": "else"})))  # no transition: nobody is asked
     assert intake.undecided == {"undecided": 5}
     assert [(line["event"], line["handler"], line["times"]) for line in logged] == [
         ("condition.undecided", "undecided", times) for times in (1, 2, 4)
