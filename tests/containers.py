@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from daemons import SECONDS, Daemon
+from daemons import Daemon
 
 ROOT = Path(__file__).parents[1]
 PYTHON = Path("/usr/bin/python3")
@@ -30,7 +30,7 @@ MISSING = [
     *(["the system isn't a Debian, or has no Python"] if not (SOURCES.exists() and PYTHON.exists()) else []),
 ]
 
-PACKAGES = "base-files,netbase,libc6,python3-minimal,libpython3-stdlib,tzdata,media-types,python3-pip,dash"
+PACKAGES = "base-files,netbase,libc6,python3-minimal,libpython3-stdlib,tzdata,media-types,libstdc++6,python3-pip,dash"
 NEVER = ("./etc/apt", "./var/lib/apt")
 """What of them says where packages come from."""
 TO_BUILD = (*NEVER, "./bin/dash", "./bin/sh", "./usr/lib/python3/dist-packages")
@@ -40,6 +40,10 @@ CONFINED = ("--rm", "--read-only", "--cap-drop=all", "--security-opt=no-new-priv
 
 LIMITS = '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
 """Podman's own are more than a machine may allow."""
+
+
+PATIENCE_SECONDS = 180.0
+"""How long anything may take: on a busy machine a container is slow to start, and to be asked."""
 
 
 class Podman:
@@ -112,7 +116,7 @@ class Podman:
         process = await asyncio.create_subprocess_exec(
             *self.program, *arguments, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
         )
-        async with asyncio.timeout(2 * SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             output, errors = await process.communicate()
         assert process.returncode is not None
         return process.returncode, output.decode() or errors.decode()

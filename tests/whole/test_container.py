@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from containers import CONFINED, IMAGE, MISSING, ROOT, Podman
+from containers import CONFINED, IMAGE, MISSING, PATIENCE_SECONDS, ROOT, Podman
 from daemons import Daemon, records, until
 from fbsessiond.clock import SystemClock
 
@@ -64,7 +64,7 @@ class Slow(Handler):
 BUSY = """
 [gws]
 delay = ["20ms", "50ms"]
-max_interval = "1m"
+max_interval = "5m"
 [agents]
 answer = ["100ms", "300ms"]
 [customers]
@@ -162,9 +162,14 @@ async def stop(podman: Podman, daemon: Daemon, name: str) -> float:
     return SystemClock().monotonic() - begun
 
 
+async def until_logged(daemon: Daemon, event: str, **fields: object) -> None:
+    """Wait until a container logs an event."""
+    await until(lambda: daemon.logged(event, **fields), PATIENCE_SECONDS)
+
+
 async def until_passed(podman: Podman, name: str, probe: dict[str, Any]) -> None:
     """Ask a container again and again, as Kubernetes does, until a probe's command ends with 0."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (await podman("exec", name, *probe["exec"]["command"]))[0]:
             pass
 
@@ -183,11 +188,11 @@ async def test_run(podman: Podman, tmp_path: Path) -> None:
     async with simulating(tmp_path) as url:
         mounts = lay_out(tmp_path, url)
         async with podman.running("one", "--network=host", *mounts) as daemon:
-            await daemon.until("gap.repaired")
+            await until_logged(daemon, "gap.repaired")
             await check_health(podman, "one")
             _, found = await podman("exec", "one", "python3", "-c", PROBE)
             assert json.loads(found) == CONFINEMENT
-            await daemon.until("ended", handler="slow")
+            await until_logged(daemon, "ended", handler="slow")
             assert await stop(podman, daemon, "one") < GRACE_SECONDS
         begun, ended = (deliveries(daemon, event, "slow") for event in ("begun", "ended"))
         assert begun == ended, "what can end in time ends"
@@ -198,8 +203,8 @@ async def test_run(podman: Podman, tmp_path: Path) -> None:
         configuration = tmp_path / "etc" / "fbsessiond.toml"
         configuration.write_text(configuration.read_text().replace("3600", "0"))
         async with podman.running("two", "--network=host", *mounts) as daemon:
-            await daemon.until("cometd.resumed")
-            await until(lambda: interrupted <= deliveries(daemon, "ended", "stuck"))
+            await until_logged(daemon, "cometd.resumed")
+            await until(lambda: interrupted <= deliveries(daemon, "ended", "stuck"), PATIENCE_SECONDS)
             assert await stop(podman, daemon, "two") < GRACE_SECONDS
 
         journal = ("--journal", f"sqlite:{tmp_path}/data/journal.db")
@@ -265,7 +270,7 @@ async def test_sidecar(podman: Podman, tmp_path: Path) -> None:
     await podman.make_pod(pod["metadata"]["name"])
 
     async with podman.running("sidecar", *options(sidecar, pod, tmp_path), arguments=sidecar["args"]) as daemon:
-        await daemon.until("daemon.started")
+        await until_logged(daemon, "daemon.started")
         await until_passed(podman, "sidecar", sidecar["startupProbe"])
         assert (await podman("exec", "sidecar", *sidecar["readinessProbe"]["exec"]["command"]))[0] == 1
 

@@ -98,7 +98,7 @@ delivery = { timeout = "1h" }
 BUSY = """
 [gws]
 delay = ["20ms", "50ms"]
-max_interval = "1m"
+max_interval = "5m"
 [agents]
 answer = ["100ms", "300ms"]
 [customers]
