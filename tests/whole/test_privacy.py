@@ -191,15 +191,9 @@ SURFACES = [
 """Each command that shows something of the journal or the daemon, as it is typed; a new one belongs here."""
 
 NO_SURFACES = [
-    "run",
-    "replay",
-    "simulate",
-    "operate",
-    "dead retry",
-    "dead drop",
-    "quarantine retry",
-    "init",
-    "new-handler",
+    *("run", "replay", "rehearse", "simulate", "operate", "init", "new-handler"),
+    *("schema config", "schema notification", "schema asyncapi"),
+    *("dead retry", "dead drop", "quarantine retry"),
 ]
 """The others: what they write is looked at otherwise, or holds nothing that was received."""
 
@@ -373,7 +367,8 @@ async def replay(seen: Seen, folder: Path) -> None:
         file.write(f'{{"no JSON": "{WORD}\n[1, {WORD}\n')
     config = folder / "replay.toml"
     config.write_text('[handlers.log]\n[handlers.fragile]\nuse = "canary_handlers:Fragile"\n')
-    arguments = ("replay", str(path), "--config", str(config))
+    journal = ("--journal", "sqlite:replayed.db")
+    arguments = ("replay", str(path), "--config", str(config), *journal)
     seen.texts["replay --json"] = await ended(await start(folder, *arguments, "--json"))
     terminal, end = pty.openpty()
     process = await start(folder, *arguments, stderr=end)
@@ -381,6 +376,10 @@ async def replay(seen: Seen, folder: Path) -> None:
     shown = asyncio.create_task(asyncio.to_thread(read_all, terminal))
     seen.texts["replay"] = await ended(process)
     seen.texts["log on a terminal"] = await shown
+    config.write_text('[handlers.another]\nuse = "canary_handlers:Fragile"\n')
+    for surface in ("rehearse", "rehearse --json"):
+        rehearsed = await start(folder, *surface.split(), "--config", str(config), *journal)
+        seen.texts[surface] = await ended(rehearsed)
 
 
 def read_all(terminal: int) -> str:
@@ -413,7 +412,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
 EVERYWHERE = [
     *SURFACES,
     *("/metrics", "/readyz?verbose", "/livez", "log", "status of the service", "operate"),
-    *("a crash", "replay", "replay --json", "log on a terminal"),
+    *("a crash", "replay", "replay --json", "log on a terminal", "rehearse", "rehearse --json"),
 ]
 
 
