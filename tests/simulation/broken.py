@@ -9,11 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
-from fbsessiond import lane, service
+from fbsessiond import lane, route, service
 from fbsessiond.carrying import Carrying
 from fbsessiond.cometd.rules import Conversation, Do, Step
 from fbsessiond.configuration import Configuration
@@ -22,7 +23,7 @@ from fbsessiond.follow_up import Progress
 from fbsessiond.intake import Intake
 from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.records import DeliveryState, Lease, Settlement
-from fbsessiond.journal.sqlite import deliveries, entries, file, gaps
+from fbsessiond.journal.sqlite import deliveries, entries, file, gaps, waiting
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.lane import Worker
 from fbsessiond.message import Batch
@@ -239,6 +240,38 @@ def taking_in_as_before(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Intake, "__init__", begin_as_before)
 
 
+def forgetting_to_withdraw(patch: pytest.MonkeyPatch) -> None:
+    """Let clocks run on though their sessions left the state."""
+    patch.setattr(waiting, "_end_clocks", lambda *_: set[str]())
+
+
+def losing_clocks(patch: pytest.MonkeyPatch) -> None:
+    """Forget at the start which clocks ran."""
+    begin = SqliteJournal.__init__
+
+    def begin_without(self: SqliteJournal, path: Path, now: datetime) -> None:
+        begin(self, path, now)
+        self.connection.execute("DELETE FROM pending WHERE wait = 'for'")
+
+    patch.setattr(SqliteJournal, "__init__", begin_without)
+
+
+def wanting_all(patch: pytest.MonkeyPatch) -> None:
+    """Take every condition for true."""
+    patch.setattr(route, "why_not", lambda *_: None)
+
+
+def never_holding_back(patch: pytest.MonkeyPatch) -> None:
+    """Forget each throttle at once."""
+    throttled = waiting._throttled
+
+    def throttled_alone(connection: sqlite3.Connection, *rest: Any) -> None:
+        connection.execute("DELETE FROM throttles")
+        throttled(connection, *rest)
+
+    patch.setattr(waiting, "_throttled", throttled_alone)
+
+
 ENDING = EVERYTHING - {"disk full", "slow answers", "drained"}
 RELOADING = EVERYTHING - {"disk full", "slow answers", "reloaded"}
 
@@ -260,5 +293,9 @@ BROKEN: Mapping[str, Broken] = {
     "waits for all": Broken("stopping", waiting_for_all, ENDING),
     "ends at a mistake": Broken("reloading", ending_at_a_mistake, RELOADING),
     "stays as it is": Broken("reloading", staying_as_it_is, RELOADING),
+    "forgets to withdraw clocks": Broken("clocks", forgetting_to_withdraw),
+    "loses clocks": Broken("clocks", losing_clocks),
+    "wants all": Broken("clocks", wanting_all),
+    "never holds back": Broken("throttles", never_holding_back),
     "takes in as before": Broken("configured", taking_in_as_before, RELOADING),
 }

@@ -7,17 +7,19 @@ way that this one notices, so that it is known to bite.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TypeAlias
 
 import msgspec
 
 from fbsessiond.gap import GapCause
 from fbsessiond.journal.documents import candidate_of
+from fbsessiond.journal.records import Entry
 from fbsessiond.message import Origin
 from fbsessiond.route import Wish
 from fbsessiond.transition import Kind
-from simulation.world import HOLD, SECOND, SNAPSHOTS, World
+from simulation.world import AFTER as LATER
+from simulation.world import HOLD, LASTS, SECOND, SNAPSHOTS, WITHIN, World
 
 BOUND = timedelta(seconds=1)
 """How far a gap's bounds may be from what the server knows."""
@@ -85,8 +87,9 @@ def deliveries(world: World) -> Iterator[str]:
     settled = Counter((one.seq, one.handler, one.state.value) for one in reader.deliveries())
     for route in world.routes():
         for entry in transitions:
-            is_wanted = isinstance(route.wish(candidate_of(entry)), Wish) and route.name != SECOND
-            if is_wanted and settled[entry.seq, route.name, "delivered"] != 1:
+            wish = route.wish(candidate_of(entry))
+            is_wanted = isinstance(wish, Wish) and wish.lasts is None and wish.throttle is None
+            if is_wanted and route.name != SECOND and settled[entry.seq, route.name, "delivered"] != 1:
                 yield f"{entry.seq}/{route.name} isn't delivered"
     there = {(entry.session, entry.seq) for entry in transitions}
     for name, seqs in world.handled.items():
@@ -94,6 +97,53 @@ def deliveries(world: World) -> Iterator[str]:
             yield f"{name} was handled out of order: {seqs}"
         if foreign := [seq for seq in seqs if (name, seq) not in there]:
             yield f"{name} was handled, and is not there: {foreign}"
+
+
+def clocks(world: World) -> Iterator[str]:
+    """Each clock fired once, or its session left the state before its time; it fired for nothing that is excluded."""
+    entries = [entry for entry in world.reader().entries() if entry.kind is Kind.TRANSITION]
+    following = dict(_successors(entries))
+    for entry in entries:
+        outcomes = [one.state.value for one in world.reader().deliveries(seq=entry.seq) if one.handler == "patient"]
+        if entry.after != "Chatting" or entry.before == "Completed":
+            if outcomes != ["not_wanted"]:
+                yield f"{entry.seq}/patient is {outcomes}, and its condition excludes it"
+            continue
+        left = following.get(entry.seq)
+        if left is None or (left.origin is not Origin.SNAPSHOT and left.received_at >= entry.received_at + LASTS):
+            expected = {"delivered"}
+        else:  # a snapshot doesn't tell when it left
+            expected = {"withdrawn"} if left.origin is not Origin.SNAPSHOT else {"withdrawn", "delivered"}
+        if len(outcomes) != 1 or outcomes[0] not in expected:
+            yield f"{entry.seq}/patient of {entry.received_at} is {outcomes}; then came {left and left.received_at}"
+
+
+def throttles(world: World) -> Iterator[str]:
+    """Of transitions that count together one counts: the first in its pause, or the last."""
+    entries = {entry.seq: entry for entry in world.reader().entries() if entry.kind is Kind.TRANSITION}
+    chats = [entry for entry in entries.values() if entry.after == "Chatting"]
+    states = {(one.handler, one.seq): one.state.value for one in world.reader().deliveries()}
+    counted: datetime | None = None
+    for chat in chats:
+        is_held = counted is not None and chat.received_at < counted + WITHIN
+        counted = counted if is_held else chat.received_at
+        if states.get(("seldom", chat.seq)) != ("not_wanted" if is_held else "delivered"):
+            yield f"{chat.seq}/seldom of {chat.received_at} is {states.get(('seldom', chat.seq))}: {counted} counted"
+    begun: datetime | None = None
+    for chat, after in zip_longest(chats, chats[1:]):
+        begun = chat.received_at if begun is None or chat.received_at >= begun + LATER else begun
+        is_last = after is None or after.received_at >= begun + LATER
+        if states.get(("last", chat.seq)) != ("delivered" if is_last else "withdrawn"):
+            yield f"{chat.seq}/last of {chat.received_at} is {states.get(('last', chat.seq))}: it began at {begun}"
+
+
+def _successors(entries: Sequence[Entry]) -> Iterator[tuple[int, Entry]]:
+    """Yield for each transition the session's next one."""
+    latest: dict[str | None, Entry] = {}
+    for entry in entries:
+        if (before := latest.get(entry.session)) is not None:
+            yield before.seq, entry
+        latest[entry.session] = entry
 
 
 def effects(world: World) -> Iterator[str]:
@@ -203,6 +253,8 @@ ORACLES: Sequence[Oracle] = (
     acknowledged,
     wholeness,
     deliveries,
+    clocks,
+    throttles,
     effects,
     gaps,
     truth,

@@ -68,6 +68,31 @@ delivery = {{ attempts = 1000, backoff = "1s", concurrency = {concurrency} }}
 SECOND = "second"
 """The handler that comes and goes."""
 
+LASTS = timedelta(seconds=6)
+WITHIN = timedelta(seconds=30)
+AFTER = timedelta(seconds=20)
+"""How long a state has to last for the handler `patient`; how long `seldom` and `last` let one of several count."""
+
+TIMED = f"""[handlers.patient]
+use = "simulation.handlers:Recorder"
+name = "patient"
+on = {{ to = "Chatting", for = "{LASTS.seconds}s", when = 'before != "Completed" && !("Accept" in capabilities)' }}
+delivery = {{ attempts = 1000, backoff = "1s" }}
+[handlers.seldom]
+use = "simulation.handlers:Recorder"
+name = "seldom"
+on = {{ to = "Chatting", once_within = "{WITHIN.seconds}s", once_per = "agent" }}
+delivery = {{ attempts = 1000, backoff = "1s" }}
+[handlers.last]
+use = "simulation.handlers:Recorder"
+name = "last"
+on = {{ to = "Chatting", once_after = "{AFTER.seconds}s", once_per = "agent" }}
+delivery = {{ attempts = 1000, backoff = "1s" }}
+"""
+
+ALWAYS = frozenset({"recorder", "patient", "seldom", "last"})
+"""The recorders that are always there."""
+
 WRAP_UP = """[handlers.wrap-up]
 use = "operations"
 on = { to = "LeftChat" }
@@ -195,7 +220,7 @@ class World:
         names = ["recorder", SECOND] if self.has_second else ["recorder"]
         tables = [RECORDER.format(name=name, concurrency=self._concurrency) for name in names]
         text = PLATFORM.format(folder=self.folder, url=self.simulator.url)
-        self.config.write_text("".join([text, *([*tables, WRAP_UP] if self.has_handlers else []), wrong]))
+        self.config.write_text("".join([text, *([*tables, TIMED, WRAP_UP] if self.has_handlers else []), wrong]))
 
     def routes(self) -> Sequence[Route]:
         """Return the handlers as they are configured."""
@@ -225,7 +250,7 @@ class World:
     def note(self, delivery: Delivery) -> None:
         """Note that a delivery was handled."""
         self.done[delivery.id].append(self.daemon)
-        if delivery.handler != SECOND:
+        if delivery.handler == "recorder":
             self.handled[delivery.transition.session.id].append(delivery.transition.seq)
 
     def gaps(self) -> list[Gap]:
@@ -382,7 +407,7 @@ class World:
             waited = self.disk.waited_seconds  # the disk held it up
             await asyncio.sleep(GRACE_SECONDS)
         there = {name for name, spans in self.present.items() if len(spans[-1]) == 1}
-        wanted = {"recorder", SECOND} if self.has_second else {"recorder"}
+        wanted = ALWAYS | {SECOND} if self.has_second else ALWAYS
         if self.daemon.task.done():
             if not isinstance(self.daemon.failure, RefusedError):
                 self.complaints["reloading"].append(f"at {what} it ended with {self.daemon.status}")
