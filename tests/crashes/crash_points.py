@@ -16,7 +16,7 @@ def run(amount: int, seed: int, tick: Tick) -> Result:
         calls = there.calls()
         chosen = spread(calls, amount)
         problems = side_by_side(lambda call: there.strike(call, "signal=KILL", killed), chosen, tick)
-    return Result({"calls": len(calls), "kills": len(chosen), **by_kind(chosen)}, problems)
+    return Result({"calls": len(calls), "kills": len(chosen), **by_kind(chosen)}, problems, amount=len(chosen))
 
 
 def killed(run: Run, _: Path, __: Reported) -> Iterator[str]:

@@ -51,7 +51,8 @@ def run(amount: int, seed: int, tick: Tick) -> Result:
         problems += side_by_side(lambda at: limit(there, *at, counts), lengths, lambda done: tick(len(chosen) + done))
     problems += daemons_fail(daemons, seed, counts, lambda done: tick(len(chosen) + limits + done))
     kinds = Counter(f"{error} at {call.name} of {call.file}" for call, error in chosen)
-    return Result({"calls": len(calls) // len(ERRORS), "short writes": limits, **counts, **kinds}, problems)
+    figures = {"calls": len(calls) // len(ERRORS), "short writes": limits, **counts, **kinds}
+    return Result(figures, problems, amount=len(chosen) + limits + daemons)
 
 
 def strike(there: Bench, call: Call, error: str, counts: Counter[str]) -> list[str]:

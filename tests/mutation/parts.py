@@ -42,7 +42,7 @@ def result(verdicts: Sequence[Verdict], known: Mapping[Key, str]) -> Result:
     counts = {"mutants": len(verdicts), **{fate.value: fates[fate] for fate in Fate}, "score in %": score}
     unexplained = [f"no test notices it: {key}" for key in survivors if key not in known]
     problems = [f"the score is {score} %, not {LEAST_PERCENT:g} %", *unexplained] if score < LEAST_PERCENT else []
-    return Result(counts, problems, [*_table(verdicts), "", *_list(survivors, known)])
+    return Result(counts, problems, [*_table(verdicts), "", *_list(survivors, known)], amount=len(verdicts))
 
 
 def percent(verdicts: Sequence[Verdict]) -> float:

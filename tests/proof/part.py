@@ -20,6 +20,8 @@ class Result:
     """What didn't hold, each with what it takes to see it again; none is what should be."""
     notes: Sequence[str] = field(default=())
     """What else the reader of the report should know, e.g. what survived and why: Markdown, a line each."""
+    amount: int | None = None
+    """How many there were, where that can be fewer than were asked for."""
 
 
 @dataclass(frozen=True, slots=True)

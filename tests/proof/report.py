@@ -41,8 +41,9 @@ class Run:
 def run_of(part: Part, result: Result, *, amount: int, seed: int, date: str, seconds: float, commit: str) -> Run:
     """Return what is to be kept of a run."""
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Linux, Python {platform.python_version()}"
+    done = amount if result.amount is None else result.amount
     return Run(
-        part.name, amount, seed, date, round(seconds), machine, commit, result.counts, result.problems, result.notes
+        part.name, done, seed, date, round(seconds), machine, commit, result.counts, result.problems, result.notes
     )
 
 

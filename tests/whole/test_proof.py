@@ -22,6 +22,12 @@ def ran(part: Part, *problems: str, seconds: float = 61.4) -> Run:
     return run_of(part, result, amount=3, seed=7, date="2026-01-01", seconds=seconds, commit="abc")
 
 
+def test_fewer() -> None:
+    """Where there were fewer than were asked for, the report says how many."""
+    run = run_of(PART, Result({}, amount=2), amount=3, seed=7, date="2026-01-01", seconds=1.0, commit="abc")
+    assert "2 coins, seed 7" in page([PART], [run])
+
+
 def test_names() -> None:
     """Each part has a name of its own, for the command line, and a positive amount."""
     names = [part.name for part in PARTS]
