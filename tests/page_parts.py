@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -117,8 +117,9 @@ async def served_page(
     clock: Clock | None = None,
     canary: str = CANARY,
     state: str = "Chatting",
+    is_open: bool = True,
 ) -> AsyncGenerator[There, None]:
-    """Serve a page for a while."""
+    """Serve a page for a while; its journal may not be open yet."""
     clock = clock or VirtualClock()
     with closing(open_journal("sqlite:j.db", folder, NOW)) as journal:
         await fill(journal, canary, state=state)
@@ -132,5 +133,5 @@ async def served_page(
             aiohttp.ClientSession(connector=connector, cookie_jar=jar) as session,
         ):
             assert address is not None
-            with page.showing(reader):
+            with page.showing(reader) if is_open else nullcontext():
                 yield There(address, journal, reader, session, figures, clock)

@@ -283,6 +283,18 @@ async def test_broken_journal(tmp_path: Path) -> None:
 
 
 @with_sockets
+async def test_journal_that_is_not_open(tmp_path: Path) -> None:
+    """Before the daemon has opened its journal, and when it ends, the page says so, and follows what comes."""
+    async with served_page(tmp_path, is_open=False) as there:
+        not_open = (503, {"error": "the journal isn't open: the daemon begins, or ends"})
+        for path in LOOKS[1:]:
+            assert await there.get(path) == not_open
+        assert await there.post("/api/dead-letters/retry", RETRY, **BEARER) == not_open
+        async with there.session.get(f"{there.base}/events") as stream:
+            assert await stream.content.readuntil(b"\n\n") == b"retry: 2000\n\n"
+
+
+@with_sockets
 async def test_no_customer_data(tmp_path: Path) -> None:
     """Nothing of a customer's leaves the page."""
     async with served_page(tmp_path) as there:
