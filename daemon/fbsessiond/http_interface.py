@@ -92,7 +92,7 @@ async def serving(
         application.on_response_prepare.append(_add_headers)
         if page is not None:
             page.add_to(application)
-        application.router.add_route("*", "/{path:.*}", interface.answer)
+        application.router.add_route("*", "/{path:(?s:.*)}", interface.answer)
         runner = web.AppRunner(
             application,
             logger=_log,

@@ -192,7 +192,7 @@ async def test_headers(target: str) -> None:
     assert head.headers["Content-Length"] == str(len(text)) or target == "/metrics", "metrics go on"
 
 
-@pytest.mark.parametrize("target", ["/", "/livez/", "/LIVEZ", "/readyz/verbose", "/metrics/../nowhere", "/%2e%2e/x"])
+@pytest.mark.parametrize("target", ["/", "/livez/", "/LIVEZ", "/readyz/verbose", "/metrics/../x", "/%2e%2e/x", "/%0A"])
 @with_sockets
 async def test_nothing_here(target: str) -> None:
     """Where nothing is, it says what there is."""

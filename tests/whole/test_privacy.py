@@ -190,6 +190,12 @@ SURFACES = [
 ]
 """Each command that shows something of the journal or the daemon, as it is typed; a new one belongs here."""
 
+PATHS = (
+    *("/metrics", "/readyz?verbose", "/livez", "/", "/api/overview"),
+    *(f"/api/sessions/S{number:06}" for number in range(5)),
+)
+"""Each path of the HTTP interface that shows something; `/events` says only that something has changed."""
+
 NO_SURFACES = [
     *("run", "replay", "rehearse", "simulate", "operate", "init", "new-handler"),
     *("schema config", "schema notification", "schema asyncapi"),
@@ -317,7 +323,7 @@ async def look(seen: Seen, folder: Path) -> None:
                     await until(lambda: sum(1 for _ in reader.dead()) >= SETTLED, SECONDS)
                     await until(lambda: sum(1 for _ in reader.stuck_follow_ups()) >= SETTLED, SECONDS)
                     dead = next(one.id for one in reader.dead() if "Lookup" in (one.because or ""))
-                for path in ("/metrics", "/readyz?verbose", "/livez"):
+                for path in PATHS:
                     seen.texts[path] = await fetched(folder, path)
                 for surface in SURFACES:
                     words = surface.format(dead=dead).split()
@@ -411,7 +417,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
 
 EVERYWHERE = [
     *SURFACES,
-    *("/metrics", "/readyz?verbose", "/livez", "log", "status of the service", "operate"),
+    *PATHS,
+    *("log", "status of the service", "operate"),
     *("a crash", "replay", "replay --json", "log on a terminal", "rehearse", "rehearse --json"),
 ]
 

@@ -104,7 +104,7 @@ class Page:
         for path, look in {
             "/events": self._changes.stream,
             "/api/overview": self._overview,
-            "/api/sessions/{session:.+}": self._story,
+            "/api/sessions/{session:(?s:.+)}": self._story,
         }.items():
             application.router.add_route("*", path, _only(READING, self._guarded(look)))
         for path, act in {
@@ -149,10 +149,10 @@ class Page:
 
     async def _overview(self, request: web.Request) -> web.Response:
         standing = {"changes": self.guard.changing(request), "is_signed_in": self.guard.is_signed_in(request)}
-        return _json(self._views.overview() | standing)
+        return _json(await self._views.overview() | standing)
 
     async def _story(self, request: web.Request) -> web.Response:
-        story = self._views.story(request.match_info["session"], request.query.get("agent"))
+        story = await self._views.story(request.match_info["session"], request.query.get("agent"))
         if story is None:
             return _json({"error": "the journal doesn't know this session"}, HTTPStatus.NOT_FOUND)
         return _json(story)

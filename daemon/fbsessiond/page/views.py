@@ -1,9 +1,10 @@
 """What the page shows, as JSON: of all a bounded part, and of a customer nothing but tokens.
 
 All of it is looked up on the event loop, by the journal's indexes: a few milliseconds. What takes longer, hiding a
-customer's values in a reason, is done once for each.
+customer's values in a reason (some 5 ms), is done once for each, and everything else has its turn in between.
 """
 
+import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -49,7 +50,7 @@ class Views:
         self._key = reader.redaction_key()
         self._remembered = OrderedDict[tuple[object, ...], Any]()
 
-    def overview(self) -> Json:
+    async def overview(self) -> Json:
         """Return how everything is: agents, sessions, dead letters, handlers."""
         checks = self._checks()
         letters = _first(dead_letters(self._reader), DEAD_LETTERS + 1)
@@ -70,13 +71,13 @@ class Views:
                 "has_more": len(open_sessions) > OPEN_SESSIONS or len(latest) == FINISHED_SESSIONS,
             },
             "dead_letters": {
-                "listed": [self._dead_letter(dead) for dead in letters[:DEAD_LETTERS]],
+                "listed": [await self._dead_letter(dead) for dead in letters[:DEAD_LETTERS]],
                 "has_more": len(letters) > DEAD_LETTERS,
             },
             "handlers": list(self._handlers()),
         }
 
-    def story(self, session: str, agent: str | None) -> Json | None:
+    async def story(self, session: str, agent: str | None) -> Json | None:
         """Return what happened to a session, and what was done about it; None where it isn't known."""
         now = self._clock.now()
         found = timelines(self._reader, session, now, agent=agent, handlers=self._figures.handlers)
@@ -94,7 +95,7 @@ class Views:
             "count": len(timeline.moments),
             "has_more": len(moments) < len(timeline.moments),
             "gaps": [gap.written() for _, gap in sorted(gaps.items())],
-            "entries": [self._moment(moment) for moment in moments],
+            "entries": [await self._moment(moment) for moment in moments],
             "others": [self._other(one) for one in _others(timeline)],
         }
 
@@ -114,7 +115,8 @@ class Views:
             "compared_at": iso(watched.compared_at),
         }
 
-    def _dead_letter(self, dead: DeadLetter) -> Json:
+    async def _dead_letter(self, dead: DeadLetter) -> Json:
+        await asyncio.sleep(0)
         key = (dead.id, dead.at)
         return self._once(key, lambda: to_record(dead, self._reader, reveal=False))
 
@@ -134,7 +136,8 @@ class Views:
                 "dead": backlog.dead.get(name, 0),
             }
 
-    def _moment(self, moment: Moment) -> Json:
+    async def _moment(self, moment: Moment) -> Json:
+        await asyncio.sleep(0)
         entry = moment.entry
         return {
             "seq": entry.seq,

@@ -75,7 +75,7 @@ async def test_looks(tmp_path: Path) -> None:
         assert (await there.get("/api/sessions/S1"))[1]["count"] == 2
         assert (await there.get("/api/sessions/S1?agent=agent1"))[0] == 200
         unknown = {"error": "the journal doesn't know this session"}
-        for path in ("S1?agent=agent2", "S%2F..%2F1", "%00", "%ff", "a/b"):
+        for path in ("S1?agent=agent2", "S%2F..%2F1", "%00", "%0A", "%ff", "a/b"):
             assert await there.get(f"/api/sessions/{path}") == (404, unknown)
 
 

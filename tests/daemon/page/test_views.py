@@ -35,7 +35,7 @@ async def viewed(folder: Path, *checks: Check, filled: bool = True) -> AsyncGene
 async def test_overview(tmp_path: Path) -> None:
     """The overview says how everything is."""
     async with viewed(tmp_path) as (shown, _, _):
-        overview = shown.overview()
+        overview = await shown.overview()
     assert {name: overview[name] for name in ("now", "version", "is_ready")} == {
         "now": iso(after(10)),
         "version": VERSION,
@@ -52,7 +52,7 @@ async def test_overview(tmp_path: Path) -> None:
 async def test_agents(tmp_path: Path) -> None:
     """Of an agent it says how the connection is, how much is covered, and the gap that isn't closed."""
     async with viewed(tmp_path) as (shown, _, _):
-        (agent,) = shown.overview()["agents"]
+        (agent,) = (await shown.overview())["agents"]
     assert agent["coverage"] == pytest.approx(50 / 70)
     del agent["coverage"]
     assert agent == {
@@ -70,7 +70,7 @@ async def test_agents(tmp_path: Path) -> None:
 async def test_agent_of_before(tmp_path: Path) -> None:
     """An agent that isn't watched any more is there with what the journal has."""
     async with viewed(tmp_path, Check("disk", False, "full")) as (shown, _, _):
-        overview = shown.overview()
+        overview = await shown.overview()
     assert not overview["is_ready"]
     (agent,) = overview["agents"]
     assert (agent["is_connected"], agent["connection"], agent["since"]) == (False, "not watched now", None)
@@ -80,7 +80,7 @@ async def test_sessions(tmp_path: Path) -> None:
     """Sessions stand with their state, the clock that ends next, and what is dead; the latest first."""
     async with viewed(tmp_path) as (shown, journal, _):
         await append(journal, draft("S0", "Completed"), at=after(6))
-        sessions = shown.overview()["sessions"]
+        sessions = (await shown.overview())["sessions"]
     assert not sessions["has_more"]
     assert [(one["session"], one["state"], one["is_open"]) for one in sessions["listed"]] == [
         ("S0", "Completed", False),
@@ -102,7 +102,7 @@ async def test_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(5):
             await append(journal, draft(f"S{number}", "Chatting", "crm"))
         await settle(journal, *await lease(journal, "crm"), state=DeliveryState.DEAD)
-        overview = shown.overview()
+        overview = await shown.overview()
     for part, most in (("sessions", 4), ("dead_letters", 3)):
         assert (len(overview[part]["listed"]), overview[part]["has_more"]) == (most, True)
 
@@ -110,8 +110,8 @@ async def test_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_dead_letters(tmp_path: Path) -> None:
     """Dead letters have the fields that the commands show; a reason is looked at once."""
     async with viewed(tmp_path) as (shown, _, _):
-        first, second = shown.overview()["dead_letters"]["listed"]
-        assert shown.overview()["dead_letters"]["listed"][0] is first
+        first, second = (await shown.overview())["dead_letters"]["listed"]
+        assert (await shown.overview())["dead_letters"]["listed"][0] is first
     assert (first["delivery"], first["session"], first["after"], first["attempts"]) == ("2/crm", "S1", "Chatting", 3)
     assert first["reason"].startswith("LookupError at crm.py:8: nobody is called [")
     assert (second["delivery"], second["session"]) == ("3/wrap-up/1", "S2")
@@ -123,7 +123,7 @@ async def test_handlers(tmp_path: Path) -> None:
         await append(journal, draft("S9", "Invited", "log"))
         (leased,) = await lease(journal, "log")
         figures.observe(ended(leased, 0.25, AttemptOutcome.FAILED))
-        handlers = {one.pop("handler"): one for one in shown.overview()["handlers"]}
+        handlers = {one.pop("handler"): one for one in (await shown.overview())["handlers"]}
     assert list(handlers) == list(HANDLERS)
     assert handlers["log"] == {
         "per_minute": 60.0,
@@ -139,9 +139,9 @@ async def test_handlers(tmp_path: Path) -> None:
 async def test_story(tmp_path: Path) -> None:
     """A session's story has each entry with what followed, and the gaps."""
     async with viewed(tmp_path) as (shown, _, _):
-        story = shown.story("S1", None)
-        assert shown.story("S4", None) is None
-        assert shown.story("S1", "agent2") is None
+        story = await shown.story("S1", None)
+        assert (await shown.story("S4", None)) is None
+        assert (await shown.story("S1", "agent2")) is None
     assert story is not None
     assert (story["session"], story["agent"], story["state"], story["is_open"]) == ("S1", "agent1", "Chatting", True)
     assert (story["count"], story["has_more"], story["now"]) == (2, False, iso(after(10)))
@@ -161,7 +161,7 @@ async def test_story(tmp_path: Path) -> None:
 async def test_follow_ups(tmp_path: Path) -> None:
     """What a handler asked for stands with its delivery; what another session's change asked for, by itself."""
     async with viewed(tmp_path) as (shown, _, _):
-        story = shown.story("S2", "agent1")
+        story = await shown.story("S2", "agent1")
     assert story is not None
     (delivery,) = story["entries"][0]["deliveries"]
     parked, withdrawn = delivery["follow_ups"]
@@ -175,7 +175,7 @@ async def test_long_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """Of a long story the end is shown."""
     monkeypatch.setattr(views, "MOMENTS", 1)
     async with viewed(tmp_path) as (shown, _, _):
-        story = shown.story("S1", None)
+        story = await shown.story("S1", None)
     assert story is not None
     assert ([entry["seq"] for entry in story["entries"]], story["count"], story["has_more"]) == ([2], 2, True)
 
@@ -184,7 +184,10 @@ async def test_no_customer_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Nothing of a customer's is in any of it; and what is remembered has its limit."""
     monkeypatch.setattr(views, "REMEMBERED", 1)
     async with viewed(tmp_path) as (shown, _, _):
-        everything: list[Any] = [shown.overview(), *(shown.story(session, None) for session in ("S1", "S2", "S3"))]
+        everything: list[Any] = [
+            (await shown.overview()),
+            *[await shown.story(session, None) for session in ("S1", "S2", "S3")],
+        ]
         assert len(shown._remembered) == 1
     text = json.dumps(everything)
     assert CANARY not in text
