@@ -1024,6 +1024,27 @@ async def test_disk_error(journal: SqliteJournal, error: Exception) -> None:
 
 
 @virtual
+async def test_told_at_once(journal: SqliteJournal) -> None:
+    """That a handler's disk failed can be asked before everything that runs has ended."""
+
+    async def act(delivery: Delivery) -> Outcome:
+        if delivery.transition.session.id == "S1":
+            return await raising(DiskError("no sync"))
+        await asyncio.sleep(100)
+        return Done()
+
+    await append(journal, *[draft(f"S{number}", "Invited", "log") for number in (1, 2)])
+    dispatch = Dispatch(journal, [route(Recorder(act))], VirtualClock(), Widest())
+    assert not dispatch.has_failed
+    running = asyncio.create_task(dispatch.run())
+    await asyncio.sleep(1)
+    assert dispatch.has_failed
+    assert not running.done()
+    with pytest.raises(DiskError):
+        await running
+
+
+@virtual
 async def test_disk_error_while_stopping(journal: SqliteJournal) -> None:
     """A `DiskError` that comes while the daemon stops isn't lost."""
 

@@ -304,7 +304,9 @@ async def test_failure() -> None:
     jobs = Jobs(fail)
     jobs.add("a", "b")
     async with working(jobs) as work:
+        assert not work.worker.has_failed
         await asyncio.wait([work.task])
+        assert work.worker.has_failed
         assert work.task.exception() is first
         assert asyncio.get_running_loop().time() == 1
         assert await work.stop() is first

@@ -1,5 +1,7 @@
 """The whole daemon in a simulated world, from seeds: `python -m tests.simulation` runs as many as you like."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,8 @@ import pytest
 from fbsessiond.environment import variables
 from simulation.broken import BROKEN
 from simulation.running import Plan, Report, simulate
+
+ROOT = Path(__file__).parents[2]
 
 SEEDS = int(variables.get("SEEDS", "25"))
 
@@ -47,6 +51,20 @@ def test_the_same_seed_gives_the_same_journal(tmp_path: Path) -> None:
     assert (one.hash, one.steps) == (another.hash, another.steps)
     assert one.steps[:2] == shorter.steps
     assert one.hash != shorter.hash
+
+
+def test_in_another_process() -> None:
+    """The journal is the same in a process whose sets have another order."""
+    command = [sys.executable, "-m", "tests.simulation", "--seed=40", "--seeds=3", "--hours=0.02", "--per-minute=6"]
+    ended = [
+        subprocess.run(
+            command, cwd=ROOT, env={**variables, "PYTHONHASHSEED": order}, capture_output=True, text=True, check=True
+        )
+        for order in ("1", "2")
+    ]
+    one, another = ([line.partition(": all holds")[0] for line in done.stdout.splitlines()] for done in ended)
+    assert len(one) == 3
+    assert one == another
 
 
 @pytest.mark.parametrize("name", BROKEN)
