@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -249,8 +248,8 @@ def losing_clocks(patch: pytest.MonkeyPatch) -> None:
     """Forget at the start which clocks ran."""
     begin = SqliteJournal.__init__
 
-    def begin_without(self: SqliteJournal, path: Path, now: datetime) -> None:
-        begin(self, path, now)
+    def begin_without(self: SqliteJournal, *given: Any, **named: Any) -> None:
+        begin(self, *given, **named)
         self.connection.execute("DELETE FROM pending WHERE wait = 'for'")
 
     patch.setattr(SqliteJournal, "__init__", begin_without)
