@@ -244,17 +244,6 @@ def forgetting_to_withdraw(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(waiting, "_end_clocks", lambda *_: set[str]())
 
 
-def losing_clocks(patch: pytest.MonkeyPatch) -> None:
-    """Forget at the start which clocks ran."""
-    begin = SqliteJournal.__init__
-
-    def begin_without(self: SqliteJournal, *given: Any, **named: Any) -> None:
-        begin(self, *given, **named)
-        self.connection.execute("DELETE FROM pending WHERE wait = 'for'")
-
-    patch.setattr(SqliteJournal, "__init__", begin_without)
-
-
 def wanting_all(patch: pytest.MonkeyPatch) -> None:
     """Take every condition for true."""
     patch.setattr(route, "why_not", lambda *_: None)
@@ -293,7 +282,6 @@ BROKEN: Mapping[str, Broken] = {
     "ends at a mistake": Broken("reloading", ending_at_a_mistake, RELOADING),
     "stays as it is": Broken("reloading", staying_as_it_is, RELOADING),
     "forgets to withdraw clocks": Broken("clocks", forgetting_to_withdraw),
-    "loses clocks": Broken("clocks", losing_clocks),
     "wants all": Broken("clocks", wanting_all),
     "never holds back": Broken("throttles", never_holding_back),
     "takes in as before": Broken("configured", taking_in_as_before, RELOADING),
