@@ -35,7 +35,7 @@ LONGEST_BYTES = 450_000
 DAEMONS_SHARE = 0.01
 """Of the amount: with the real daemon."""
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 """How long a daemon may go on until the call comes that fails."""
 
 

@@ -291,6 +291,17 @@ CALLS: list[Callable[[Journal], Coroutine[Any, Any, object]]] = [
 ]
 
 
+async def test_large_notifications(journal: SqliteJournal) -> None:
+    """Large notifications make the log long, too, and it is moved into the file, however few they are."""
+    moved = "PRAGMA wal_checkpoint(PASSIVE)"
+    journal.log.most_bytes = 500_000
+    statements = traced(journal)
+    await append(journal, draft("S1"))
+    assert moved not in statements
+    await append(journal, draft("S2", comment="x" * 500_000))
+    assert moved in statements
+
+
 async def test_full_disk(journal: SqliteJournal, path: Path) -> None:
     """A write that fails fails all that shared its commit, and every call after it; nothing of it is in the journal."""
     await append(journal, draft("S1", "Invited", "log", "audit"))
@@ -307,6 +318,7 @@ async def test_full_disk(journal: SqliteJournal, path: Path) -> None:
     )
     for result in results:
         assert isinstance(result, JournalError)
+        assert isinstance(result.__cause__, sqlite3.Error)
         assert str(result) == (
             f"{path}: the journal failed: database or disk is full. "
             "Nothing more is acknowledged; look at the disk and run `fbsessiond journal verify`, then restart"
