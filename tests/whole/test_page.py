@@ -70,27 +70,27 @@ async def test_live(tmp_path: Path) -> None:
 
 async def test_hostile_texts(tmp_path: Path) -> None:
     """Whatever a customer, a platform or a handler writes is text: nothing runs, nothing is asked of anybody else."""
-    async with chromium() as browser:
-        for number, hostile in enumerate(HOSTILE):
-            (folder := tmp_path / str(number)).mkdir()
-            await _show_hostile_text(browser, folder, hostile)
-
-
-async def _show_hostile_text(browser: Any, folder: Path, hostile: str) -> None:
+    everything = " ".join(HOSTILE)
     asked: list[str] = []
-    async with served_page(folder, clock=SystemClock(), canary=hostile, state=hostile) as there:
-        await append(there.journal, draft(hostile, hostile, "crm"), agent=hostile)
+    async with (
+        served_page(tmp_path, clock=SystemClock(), canary=everything, state=everything) as there,
+        chromium() as browser,
+    ):
+        for hostile in HOSTILE:
+            await append(there.journal, draft(hostile, hostile, "crm", comment=everything), agent=hostile)
         async with opened(browser, there.base) as shown:
             page = shown.page
             page.on("request", lambda request: asked.append(request.url))
-            for link in await page.locator("#sessions tbody a").all():
-                await link.click()
+            assert await page.locator("#sessions tbody tr").count() == len(HOSTILE) + 3
+            for number, hostile in enumerate(reversed(HOSTILE)):
+                await page.locator("#sessions tbody a").nth(number).click()
+                heading = "wanted => document.getElementById('session-heading').textContent === wanted"
+                await page.wait_for_function(heading, arg=f"Session {hostile}")
                 await page.wait_for_selector("#timeline svg")
-                await page.evaluate("document.getElementById('story').open = true")
+            await page.evaluate("document.getElementById('story').open = true")
             for place in ("#sessions tbody tr", "#timeline .bar", ".card"):
                 await page.locator(place).last.hover(force=True)
             assert await page.locator("script, iframe, [onerror], [onload], [onfocus], [style]").count() == 1
-            assert await page.locator("#sessions tbody tr").count() == 4
             assert shown.complaints == []
         assert [url for url in asked if not url.startswith(there.base)] == []
 
@@ -145,7 +145,7 @@ async def test_drop(tmp_path: Path) -> None:
         await page.keyboard.press("Enter")
         await drop.wait_for(state="detached")
         (first, _) = there.reader.follow_ups()
-        assert first.progress.because == "dropped: done by hand"
+        assert first.progress.because == "dropped: done by hand (by somebody at 127.0.0.1, on the page)"
         assert [one.id for one in there.reader.dead()] == ["2/crm"]
 
 

@@ -194,7 +194,7 @@ class Page:
 
     def _act(self, request: web.Request, act: str, delivery: str, reason: str | None = None) -> web.Response:
         """Do what a person wants with a dead letter."""
-        now = self._clock.now()
+        now, who = self._clock.now(), self._who(request)
         try:
             dead = dead_letters.find_dead(self._reader, delivery)
             if dead is None:
@@ -202,12 +202,12 @@ class Page:
             elif reason is None:
                 is_done = dead_letters.retry(self._reader, dead, now)
             else:
-                is_done = dead_letters.drop(self._reader, dead, reason, now)
+                is_done = dead_letters.drop(self._reader, dead, f"{reason} (by {who}, on the page)", now)
         except JournalError as error:
             return _json({"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
         if not is_done:
             return _json({"error": "it is no dead letter any more"}, HTTPStatus.CONFLICT)
-        log.warning("page.acted", act=act, delivery=delivery, by=self._who(request))
+        log.warning("page.acted", act=act, delivery=delivery, by=who)
         return _json({})
 
     def _who(self, request: web.Request) -> str:

@@ -59,7 +59,7 @@ class Views:
         known = {(one.agent, one.session) for one in open_sessions}
         latest = _first(self._reader.sessions(), FINISHED_SESSIONS)
         others = [one for one in latest if (one.agent, one.session) not in known]
-        sessions = sorted([*open_sessions[:OPEN_SESSIONS], *others], key=lambda one: -one.seq)
+        sessions = sorted([*open_sessions[:OPEN_SESSIONS], *others], key=lambda one: (one.state in _FINISHED, -one.seq))
         return {
             "now": iso(self._clock.now()),
             "version": VERSION,

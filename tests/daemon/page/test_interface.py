@@ -108,14 +108,15 @@ async def test_retry(tmp_path: Path) -> None:
 
 @with_sockets
 async def test_drop(tmp_path: Path) -> None:
-    """A dead letter is dropped for a reason, which stays with it."""
+    """A dead letter is dropped for a reason, which stays with it, and with who did it."""
     async with served_page(tmp_path) as there:
         for delivery in ("2/crm", "3/wrap-up/1"):
             wanted = {"delivery": delivery, "reason": " a test session "}
             assert await there.post("/api/dead-letters/drop", wanted, **BEARER) == (200, {})
         assert dead(there) == []
         (dropped,) = [one for one in there.reader.deliveries() if one.id == "2/crm"]
-        assert (dropped.state, dropped.because) == ("withdrawn", "dropped: a test session")
+        because = "dropped: a test session (by somebody at 127.0.0.1, on the page)"
+        assert (dropped.state, dropped.because) == ("withdrawn", because)
 
 
 @pytest.mark.parametrize(

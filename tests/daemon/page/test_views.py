@@ -77,20 +77,20 @@ async def test_agent_of_before(tmp_path: Path) -> None:
 
 
 async def test_sessions(tmp_path: Path) -> None:
-    """Sessions stand with their state, the clock that ends next, and what is dead; the latest first."""
+    """Sessions stand with their state, the clock that ends next, and what is dead: the open ones first."""
     async with viewed(tmp_path) as (shown, journal, _):
         await append(journal, draft("S0", "Completed"), at=after(6))
         sessions = (await shown.overview())["sessions"]
     assert not sessions["has_more"]
     assert [(one["session"], one["state"], one["is_open"]) for one in sessions["listed"]] == [
-        ("S0", "Completed", False),
         ("S3", "LeftChat", True),
         ("S2", "LeftChat", True),
         ("S1", "Chatting", True),
+        ("S0", "Completed", False),
     ]
-    assert [one["clock"] for one in sessions["listed"][:2]] == [None, {"handler": "log", "at": iso(after(300))}]
-    assert [one["trouble"] for one in sessions["listed"]] == [None, None, "1 dead letter", "1 dead letter"]
-    assert sessions["listed"][3]["since"] == iso(after(1))
+    assert [one["clock"] for one in sessions["listed"][:2]] == [{"handler": "log", "at": iso(after(300))}, None]
+    assert [one["trouble"] for one in sessions["listed"]] == [None, "1 dead letter", "1 dead letter", None]
+    assert sessions["listed"][2]["since"] == iso(after(1))
 
 
 async def test_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

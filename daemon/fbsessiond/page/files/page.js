@@ -6,6 +6,7 @@ import { classOf, draw, explain, tell } from "./timeline.js";
 const LEAST_PAUSE = 300; // ms between two looks, however much happens
 const LONGEST_PAUSE = 15000; // ms until the next look if nothing seems to happen
 const SHORT_REASON = 160; // characters of a reason that are shown at once
+const FEW = { "dead-letters": 5, sessions: 20 }; // how many are shown until somebody wants all of them
 const RECONNECT = 5000; // ms until the next attempt where the browser makes none of its own
 
 let overview = null;
@@ -137,13 +138,21 @@ function showSummary() {
 function fillList(section, place, items, keyOf, make, fill, hasMore = false) {
   const node = byId(section);
   const list = node.querySelector(place);
-  keep(list, items, keyOf, make, fill);
+  const few = FEW[section] ?? Infinity;
+  const showsAll = node.dataset.all === "true";
+  keep(list, showsAll ? items : items.slice(0, few), keyOf, make, fill);
+  const all = node.querySelector(".all");
+  if (all) {
+    all.hidden = items.length <= few;
+    say(all, showsAll ? "Show fewer" : `Show all ${items.length}`);
+    all.setAttribute("aria-expanded", String(showsAll));
+  }
   const shown = list.closest("table") ?? list;
   shown.hidden = items.length === 0;
   node.querySelector(".nothing").hidden = items.length > 0;
   const more = node.querySelector(".more");
   if (more) {
-    more.hidden = !hasMore;
+    more.hidden = !hasMore || !showsAll;
     say(more, `There are more than ${items.length}; the commands of fbsessiond show them all.`);
   }
 }
@@ -352,6 +361,13 @@ byId("sign-out").addEventListener("click", async () => {
   announce("You are signed out.");
   look();
 });
+for (const button of document.querySelectorAll(".all")) {
+  button.addEventListener("click", () => {
+    const section = button.closest("section");
+    section.dataset.all = String(section.dataset.all !== "true");
+    showOverview();
+  });
+}
 byId("close").addEventListener("click", () => {
   const chosen = document.querySelector("tr.chosen a");
   history.pushState(null, "", location.pathname);
