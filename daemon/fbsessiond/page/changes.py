@@ -35,7 +35,8 @@ class Changes:
     def __init__(self, version: Callable[[], int]) -> None:
         """`version` returns a number that changes with whatever is shown."""
         self._version = version
-        self._streams = 0
+        self.streams = 0
+        """How many are open."""
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -44,12 +45,12 @@ class Changes:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Tell a client of each change until it leaves, or the daemon stops."""
-        if self._streams >= STREAMS:
+        if self.streams >= STREAMS:
             words = b'{"error": "too many pages are open: close one"}'
             headers = {"Content-Type": "application/json", "Retry-After": "5"}
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, body=words, headers=headers)
         response = web.StreamResponse(headers=HEADERS)
-        self._streams += 1
+        self.streams += 1
         try:
             await response.prepare(request)
             if request.method == "GET" and request.transport is not None:
@@ -57,21 +58,21 @@ class Changes:
                 with suppress(ConnectionError, TimeoutError):
                     await self._tell(response)
         finally:
-            self._streams -= 1
+            self.streams -= 1
         return response
 
     async def _tell(self, response: web.StreamResponse) -> None:
         seen = self._version()
-        await _write(response, b"retry: 2000\n\n")
+        await write(response, b"retry: 2000\n\n")
         quiet_seconds = 0.0
         while not await self._stops_within(LOOK_SECONDS):
             quiet_seconds += LOOK_SECONDS
             if (version := self._version()) != seen:
                 seen, quiet_seconds = version, 0.0
-                await _write(response, b"event: change\ndata: %d\n\n" % version)
+                await write(response, b"event: change\ndata: %d\n\n" % version)
             elif quiet_seconds >= HEARTBEAT_SECONDS:
                 quiet_seconds = 0.0
-                await _write(response, b": nothing has changed\n\n")
+                await write(response, b": nothing has changed\n\n")
 
     async def _stops_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
@@ -83,6 +84,7 @@ class Changes:
 Write: TypeAlias = Callable[[web.StreamResponse, bytes], Awaitable[None]]
 
 
-async def _write(response: web.StreamResponse, data: bytes) -> None:
+async def write(response: web.StreamResponse, data: bytes) -> None:
+    """Send some bytes. Raises `TimeoutError` where the client doesn't take them."""
     async with asyncio.timeout(WRITE_SECONDS):
         await response.write(data)

@@ -48,7 +48,8 @@ class Views:
         self._figures = figures
         self._clock = clock
         self._key = reader.redaction_key()
-        self._remembered = OrderedDict[tuple[object, ...], Any]()
+        self.remembered = OrderedDict[tuple[object, ...], Any]()
+        """Reasons and dead letters as they are shown, by what they were made of."""
 
     async def overview(self) -> Json:
         """Return how everything is: agents, sessions, dead letters, handlers."""
@@ -183,11 +184,11 @@ class Views:
 
     def _once(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
         """Return what was made for a key before, or make it."""
-        if key not in self._remembered:
-            self._remembered[key] = make()
-            if len(self._remembered) > REMEMBERED:
-                self._remembered.popitem(last=False)
-        found: T = self._remembered[key]
+        if key not in self.remembered:
+            self.remembered[key] = make()
+            if len(self.remembered) > REMEMBERED:
+                self.remembered.popitem(last=False)
+        found: T = self.remembered[key]
         return found
 
 

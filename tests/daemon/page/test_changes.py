@@ -86,7 +86,7 @@ async def test_many() -> None:
             assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
             assert "too many pages" in (await refused.json())["error"]
         streams.pop().close()
-        while there.changes._streams == STREAMS:
+        while there.changes.streams == STREAMS:
             there.version += 1
             await asyncio.sleep(LOOK_SECONDS)
         async with session.get(there.url) as stream:
@@ -100,19 +100,19 @@ async def test_head() -> None:
     """HEAD brings the headers, and no stream."""
     async with streaming() as (there, session), session.head(there.url) as answer:
         assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
-        assert there.changes._streams == 0
+        assert there.changes.streams == 0
 
 
 @with_sockets
 async def test_slow_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that doesn't read is left after a while; nothing piles up for it."""
-    monkeypatch.setattr(changes, "_write", blocked(changes._write))
+    monkeypatch.setattr(changes, "write", blocked(changes.write))
     async with streaming() as (there, _):
         reader, writer = await asyncio.open_connection(*there.address)
         writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         began = asyncio.get_running_loop().time()
         assert await reader.readexactly(4) == b"HTTP"
-        while there.changes._streams:
+        while there.changes.streams:
             there.version += 1
             await asyncio.sleep(LOOK_SECONDS)
         assert asyncio.get_running_loop().time() - began <= WRITE_SECONDS + 10

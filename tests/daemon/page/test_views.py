@@ -188,7 +188,7 @@ async def test_no_customer_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             (await shown.overview()),
             *[await shown.story(session, None) for session in ("S1", "S2", "S3")],
         ]
-        assert len(shown._remembered) == 1
+        assert len(shown.remembered) == 1
     text = json.dumps(everything)
     assert CANARY not in text
     assert "Vitaliy" not in text
