@@ -173,7 +173,7 @@ def _delivery_told(fate: Fate, now: datetime) -> str:
             told = f"dead since {at}, after {_times(attempts)}"
         case DeliveryState.WITHDRAWN:
             told = f"withdrawn at {at}"
-        case DeliveryState.NOT_WANTED:  # pragma: no branch  there are no others
+        case _:  # not wanted
             told = "not wanted"
     return told
 

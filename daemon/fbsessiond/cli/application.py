@@ -16,8 +16,10 @@ from fbsessiond.cli import (
     replay,
     run,
     schema,
+    sessions,
     simulate,
     verifying,
+    why,
 )
 
 app = typer.Typer(
@@ -36,6 +38,8 @@ app.command(name="simulate", epilog=simulate.EPILOG)(simulate.simulate)
 app.command(name="check", epilog=checking.EPILOG)(checking.check)
 app.command(name="rehearse", epilog=rehearse.EPILOG)(rehearse.rehearse)
 app.command(name="operate", epilog=operate.EPILOG)(operate.operate)
+app.command(name="why", epilog=why.EPILOG)(why.why)
+app.command(name="sessions", epilog=sessions.EPILOG)(sessions.sessions)
 app.command(name="coverage", epilog=coverage.EPILOG)(coverage.coverage)
 app.command(name="export", epilog=export.EPILOG)(export.export)
 app.command(name="init", epilog=initialising.EPILOG)(initialising.init)

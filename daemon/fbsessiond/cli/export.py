@@ -17,10 +17,15 @@ EPILOG = """Examples:
 
 fbsessiond export --session 0002DaAVKJ0V0095
 
+fbsessiond export 0002DaAVKJ0V0095 > bundle.jsonl && fbsessiond replay bundle.jsonl
+
 fbsessiond export --json > journal.jsonl && fbsessiond replay journal.jsonl"""
 
 
 def export(
+    one: Annotated[
+        str | None, typer.Argument(metavar="[SESSION]", help="A bundle of this session alone, as with --json.")
+    ] = None,
     session: Annotated[str | None, typer.Option(help="Only this session's entries.", show_default=False)] = None,
     agent: Annotated[str | None, typer.Option(help="Only this agent's entries.", show_default=False)] = None,
     config: Config = None,
@@ -30,8 +35,10 @@ def export(
 ) -> None:
     """Print the journal's entries, without customer data.
 
-    Tokens stand for it. With --json the entries can be replayed.
+    Tokens stand for it. With --json the entries can be replayed; so can the bundle of one SESSION, which makes the same
+    transitions again, and is made to be attached to a report of a mistake.
     """
+    session, as_json = one or session, as_json or one is not None
     with reading(journal, config, reveal=reveal) as reader:
         key = None if reveal else reader.redaction_key()
         for entry in reader.entries(session=session, agent=agent):

@@ -192,3 +192,19 @@ def test_snapshot(fbsessiond: Command, tmp_path: Path) -> None:
     assert ours["snapshot"] == said
     assert theirs["snapshot"] != said
     assert CANARY not in ran.out
+
+
+def test_bundle(fbsessiond: Command, journal: str) -> None:
+    """The bundle of one session has no customer data, and replayed it makes the same entries again."""
+    bundle = fbsessiond("export", SESSION, "--journal", journal)
+    assert bundle.status == 0
+    assert CANARY not in bundle.out
+    assert {record["session"] for record in bundle.records} == {SESSION}
+    Path("bundle.jsonl").write_text(bundle.out)
+    assert fbsessiond("replay", "bundle.jsonl", "--journal", "sqlite:again.db").status == 0
+    again = fbsessiond("export", SESSION, "--journal", "sqlite:again.db").records
+    same = ("received_at", "agent", "session", "kind", "before", "after")
+    assert [[record[key] for key in same] for record in again] == [
+        [record[key] for key in same] for record in bundle.records
+    ]
+    assert {record["origin"] for record in again} == {"replay"}

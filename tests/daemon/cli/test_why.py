@@ -1,0 +1,283 @@
+import ast
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fbsessiond
+from cli_parts import CANARY, SESSION, Command
+from fbsessiond import Operation
+from fbsessiond.conditions import Candidate, Condition
+from fbsessiond.follow_up import FollowUpState, Progress
+from fbsessiond.gap import GapCause
+from fbsessiond.handler import Delivery, Done, Handler, Outcome
+from fbsessiond.journal.engines import open_journal
+from fbsessiond.journal.interface import Journal
+from fbsessiond.journal.records import DeliveryState, NotWanted, Settlement, Wait
+from fbsessiond.message import Origin
+from fbsessiond.route import DeliverySettings, Route
+from journal_parts import NOW, after, append, break_chain, draft, lease, prove, repeat
+
+URL = "sqlite:j.db"
+
+SOURCE = Path(fbsessiond.__file__).parent
+
+
+def written(write: Callable[[Journal], Awaitable[object]]) -> None:
+    """Write a journal."""
+
+    async def run() -> None:
+        journal = open_journal(URL, Path(), NOW)
+        await write(journal)
+        journal.close()
+
+    asyncio.run(run())
+
+
+class Idle(Handler):
+    """Do nothing."""
+
+    async def handle(self, delivery: Delivery) -> Outcome:
+        """Do nothing."""
+        del delivery
+        return Done()
+
+
+def test_json(fbsessiond: Command, journal: str) -> None:
+    """Each entry of the session is a line as `export` has it, with its deliveries as the contract names them."""
+    ran = fbsessiond("why", SESSION, "--json", "--journal", journal)
+    assert ran.status == 0
+    exported = fbsessiond("export", "--session", SESSION, "--json", "--journal", journal).records
+    assert [{key: record[key] for key in exported[0]} for record in ran.records] == exported
+    (_, failed, *_) = ran.records
+    (audit, fragile, log) = failed["deliveries"]
+    assert (audit["handler"], log["state"]) == ("audit", "delivered")
+    assert {key: fragile[key] for key in ("delivery", "handler", "state", "attempts", "follow_ups")} == {
+        "delivery": "2/fragile",
+        "handler": "fragile",
+        "state": "dead",
+        "attempts": 1,
+        "follow_ups": [],
+    }
+    assert fragile["because"].startswith("LookupError at fragile.py:8\nnobody is called")
+    assert CANARY not in ran.out
+    assert CANARY in fbsessiond("why", SESSION, "--json", "--reveal", "--journal", journal).out
+
+
+def test_lines(fbsessiond: Command, journal: str) -> None:
+    """For a person it is one screen: transitions, what became of each, and why."""
+    ran = fbsessiond("why", SESSION, "--journal", journal)
+    lines = [line for line in ran.lines if line.startswith("20") or "fragile" in line]
+    assert ran.lines[0] == f"{SESSION} of replay: LeftChat"
+    assert [line.split("Z", 1)[1] for line in lines if line.startswith("20")] == [
+        "  1  replay  (first sight) -> Invited",
+        "  2  replay  Invited -> Chatting",
+        "  3  replay  1 properties",
+        "  4  replay  Chatting -> LeftChat",
+    ]
+    assert CANARY not in ran.out
+    assert CANARY in fbsessiond("why", SESSION, "--reveal", "--journal", journal).out
+
+
+def test_configuration(fbsessiond: Command, configuration: Path) -> None:
+    """With a configuration it is told which handlers are gone, and which weren't there then."""
+    text = configuration.read_text().replace("[handlers.fragile]", "[handlers.later]\nuse = 'log'")
+    configuration.write_text(text)
+    ran = fbsessiond("why", SESSION, "--config", configuration)
+    assert "    later: wasn't in the configuration when this was received" in ran.lines
+    assert any(line.endswith("(the configuration has no such handler any more)") for line in ran.lines)
+    first = fbsessiond("why", SESSION, "--json", "--config", configuration).records[0]
+    assert first["not_asked"] == ["later"]
+    assert {one["handler"]: one["is_configured"] for one in first["deliveries"]} == {
+        "audit": True,
+        "fragile": False,
+        "log": True,
+    }
+
+
+def test_unknown(fbsessiond: Command, journal: str) -> None:
+    """A session that the journal hasn't is told on standard error, with similar ones, and is a finding."""
+    ran = fbsessiond("why", SESSION[:-1] + "6", "--json", "--journal", journal)
+    assert (ran.status, ran.out) == (1, "")
+    assert f"has no session {SESSION[:-1]}6; did you mean {SESSION}?" in ran.err
+    ran = fbsessiond("why", SESSION, "--agent", "x", "--journal", journal)
+    assert ran.status == 1
+    assert ran.err.rstrip().endswith(f"has no session {SESSION} of x")
+
+
+def test_empty(fbsessiond: Command) -> None:
+    """A journal without entries says so."""
+
+    async def nothing(journal: Journal) -> None:
+        del journal
+
+    written(nothing)
+    assert fbsessiond("why", "S1", "--journal", URL).err == "fbsessiond: the journal has no session S1: it is empty\n"
+
+
+def test_everything(fbsessiond: Command) -> None:
+    """Gaps, what isn't a transition, other agents, forgotten beginnings, and what others asked for have their lines."""
+
+    async def write(journal: Journal) -> None:
+        await prove(journal, "one", 0, 10)
+        await prove(journal, "two", 20, 30)
+        await append(journal, draft("S1", "LeftChat", "log", before="Chatting"), draft("S2", "LeftChat", "log"))
+        await append(journal, repeat(), repeat(), at=after(25))
+        await append(journal, repeat(), agent="agent2")
+        await break_chain(journal, GapCause.NETWORK)
+        for one in await lease(journal, "log"):
+            asked = (Operation.leave("S1"), Operation.leave("S2"))
+            await journal.settle([Settlement(one, DeliveryState.DELIVERED, 1, follow_ups=asked)], NOW)
+        (first, *_) = await journal.lease_follow_ups(1, NOW, after(60))
+        await journal.record_follow_up(first, Progress(FollowUpState.FAILED, 1, because="a\nb"), NOW)
+
+    written(write)
+    ran = fbsessiond("why", "S1", "--journal", URL)
+    at = "2026-01-01T00:00"
+    assert ran.lines == [
+        "S1 of agent1: LeftChat",
+        "    what came before is forgotten, or wasn't seen",
+        f"{at}:00.000000Z  1  live  Chatting -> LeftChat",
+        f"    log: delivered at {at}:00.000000Z",
+        f"        1. Leave failed, {at}:00.000000Z",
+        "            a",
+        "            b",
+        f"        2. Leave withdrawn, {at}:00.000000Z on S2",
+        "            step 1, Leave, ended as failed",
+        f"    gap: session lost since {at}:10.000000Z, until {at}:20.000000Z; not compared yet",
+        f"{at}:25.000000Z  3  live  2 repeat until {at}:25.000000Z",
+        f"    gap: network since {at}:30.000000Z, goes on; not compared yet",
+        "    2/log, of another session, asked for this:",
+        f"        1. Leave intended: not sent yet, {at}:00.000000Z",
+        "",
+        "S1 of agent2: no state is known",
+        "    what came before is forgotten, or wasn't seen",
+        f"{at}:00.000000Z  5  live  1 repeat",
+    ]
+    records = fbsessiond("why", "S1", "--json", "--agent", "agent1", "--journal", URL).records
+    assert [gap["cause"] for gap in records[1]["gaps"]] == ["session lost"]
+    assert [gap["cause"] for gap in records[-1]["gaps_since"]] == ["network"]
+    assert [one["follow_up"] for one in records[-1]["asked_by_others"]] == ["2/log/1"]
+
+
+CONDITIONS: list[tuple[dict[str, Any], str]] = [
+    ({"from": "Invited"}, "from: was Chatting"),
+    ({"not_from": "Chatting"}, "not_from: was Chatting"),
+    ({"to": "Completed"}, "to: was LeftChat"),
+    ({"not_to": "LeftChat"}, "not_to: was LeftChat"),
+    ({"origin": "snapshot"}, "origin: was live"),
+    ({"when": 'after == "x"'}, 'when: after == "x" is false; after is "LeftChat"'),
+    ({"when": "user_data.K == 1"}, "when: user_data.K == 1 can't be evaluated: "),
+    ({"for": "5m"}, "waits: its clock runs until "),
+    ({"once_within": "1h", "once_per": "session"}, "once_within: entry 1 counted, and for 1h more none does"),
+    ({"once_after": "1h"}, "once_after: entry 2 takes its place"),
+]
+
+
+@pytest.mark.parametrize(("table", "line"), CONDITIONS)
+def test_conditions(fbsessiond: Command, table: dict[str, Any], line: str) -> None:
+    """Each key of a condition has its line, with the value."""
+    route = Route("log", Idle(), [Condition.model_validate(table)])
+    wish = route.wish(Candidate("agent1", "S1", "Chatting", "LeftChat", Origin.LIVE, lambda: {"id": "S1"}))
+
+    async def write(journal: Journal) -> None:
+        for before in ("Chatting", "LeftChat"):
+            if isinstance(wish, str):
+                await append(journal, draft("S1", "LeftChat", not_wanted=[NotWanted("log", wish)], before=before))
+            elif wish.lasts is not None:
+                due_at = after(10**9)
+                await append(journal, draft("S1", "LeftChat", "log", due_at=due_at, wait=Wait.FOR, before=before))
+            else:
+                await append(journal, draft("S1", "LeftChat", "log", throttle=wish.throttle, before=before))
+
+    written(write)
+    assert line in fbsessiond("why", "S1", "--journal", URL).out
+
+
+def test_each_condition_is_there() -> None:
+    """No key of a condition is missing above."""
+    keys = {field.alias or name for name, field in Condition.model_fields.items()}
+    assert {key for table, _ in CONDITIONS for key in table} == keys
+
+
+def test_skipped_snapshot(fbsessiond: Command) -> None:
+    """That a handler wants nothing that a snapshot found has its line."""
+    route = Route("log", Idle(), delivery=DeliverySettings(snapshot="skip"))
+    wish = route.wish(Candidate("agent1", "S1", None, "LeftChat", Origin.SNAPSHOT, dict[str, Any]))
+    assert isinstance(wish, str)
+    refused = [NotWanted("log", wish)]
+    written(lambda journal: append(journal, draft("S1", not_wanted=refused)))
+    ran = fbsessiond("why", "S1", "--journal", URL)
+    assert 'delivery.snapshot is "skip", and a snapshot found it' in ran.out
+
+
+REASONED = ("dispatch.py", "carrying.py", "follow_ups.py", "journal/sqlite/waiting.py", "journal/sqlite/follow_ups.py")
+"""Where reasons are written."""
+
+REASONING = {"_ended", "_again", "_wait", "_failed", "_withdraw", "append_settled"}
+"""Functions that are given one."""
+
+
+def reasons() -> Iterator[str]:
+    """Yield every reason that stands in the code, with `x` for what is put into it."""
+    for module in REASONED:
+        for node in ast.walk(ast.parse((SOURCE / module).read_text())):
+            match node:
+                case ast.keyword(arg="because", value=value):
+                    yield from texts(value)
+                case ast.Assign(targets=[ast.Name(id="because")], value=value):
+                    yield from texts(value)
+                case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=arguments) if name in REASONING:
+                    for argument in arguments:
+                        yield from texts(argument)
+                case _:
+                    pass
+
+
+def texts(value: ast.expr) -> Iterator[str]:
+    """Yield the text that an expression is."""
+    match value:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.JoinedStr(values=parts):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in parts)
+        case ast.Subscript(value=inner):
+            yield from texts(inner)
+        case _:
+            pass
+
+
+REASONS = sorted(set(reasons()))
+
+
+def test_reasons_are_found() -> None:
+    """What is looked for in the code is found there."""
+    assert len(REASONS) > 30
+    assert "GWS took it, and nothing tells what became of it" in REASONS
+    assert "the session was x (entry x)" not in REASONS, "it is put together: `test_conditions` shows it"
+
+
+def test_reasons(fbsessiond: Command) -> None:
+    """Each reason that the code knows has its line, whatever the state: of deliveries and of follow-ups."""
+
+    async def write(journal: Journal) -> None:
+        for number, because in enumerate(REASONS):
+            at = after(number)
+            await append(journal, draft("S1", f"State{number}", "log", before=f"State{number - 1}"), at=at)
+            (one,) = await lease(journal, "log", now=at)
+            asked = (Operation.leave("S1"),)
+            settled = Settlement(one, DeliveryState.DELIVERED, 1, because, follow_ups=asked)
+            await journal.settle([settled], at)
+            (follow_up,) = await journal.lease_follow_ups(1, at, at + timedelta(minutes=1))
+            progress = Progress(FollowUpState.FAILED, 1, because=f"{because}, too")
+            await journal.record_follow_up(follow_up, progress, at)
+
+    written(write)
+    lines = [line.strip() for line in fbsessiond("why", "S1", "--journal", URL).lines]
+    for because in REASONS:
+        for line in because.splitlines():
+            assert line.strip() in lines
+        assert f"{because.splitlines()[-1]}, too".strip() in lines
