@@ -90,14 +90,11 @@ class Guard:
         """Say why somebody may not change anything."""
         if refusal := self.refuses_origin(request):
             return refusal
-        match self.changing(request):
-            case Changing.ALLOWED:
-                return None
-            case Changing.SIGN_IN:
-                return self._refuses_bearer(request)
-            case Changing.OFF:
-                words = "nothing can be changed here without a token: set [http] token, or use `fbsessiond dead`"
-                return Refusal(HTTPStatus.FORBIDDEN, words)
+        changing = self.changing(request)
+        if changing is Changing.OFF:
+            words = "nothing can be changed here without a token: set [http] token, or use `fbsessiond dead`"
+            return Refusal(HTTPStatus.FORBIDDEN, words)
+        return self._refuses_bearer(request) if changing is Changing.SIGN_IN else None
 
     def changing(self, request: web.Request) -> Changing:
         """Say whether who asks could change something from the page; a bearer's token isn't looked at."""

@@ -10,11 +10,13 @@ from fbsessiond.dates import iso
 from fbsessiond.events import AttemptOutcome
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.journal.interface import Journal
-from fbsessiond.journal.records import DeliveryState
+from fbsessiond.journal.records import DeliveryState, Settlement
+from fbsessiond.operations import Operation
 from fbsessiond.page import views
 from fbsessiond.page.figures import Figures
 from fbsessiond.page.views import VERSION, Views
 from fbsessiond.readiness import Check
+from fbsessiond.testing import make_session
 from journal_parts import NOW, after, append, draft, lease, settle
 from page_parts import CANARY, CHECKS, HANDLERS, ended, fill
 from simulator_parts import HandClock
@@ -169,6 +171,19 @@ async def test_follow_ups(tmp_path: Path) -> None:
     assert parked["because"].startswith("in doubt: [")
     assert (withdrawn["operation"], withdrawn["state"], withdrawn["at"]) == ("Complete", "withdrawn", iso(after(4)))
     assert story["others"] == []
+
+
+async def test_follow_ups_of_others(tmp_path: Path) -> None:
+    """What another session's change asked for stands by itself, without a reason that may quote its customer."""
+    async with viewed(tmp_path) as (shown, journal, _):
+        await append(journal, draft("S9", "LeftChat", "wrap-up"))
+        (wanted,) = await lease(journal, "wrap-up")
+        operation = Operation.complete(make_session("Chatting", session="S1"))
+        await journal.settle([Settlement(wanted, DeliveryState.DELIVERED, 1, follow_ups=[operation])], NOW)
+        story = await shown.story("S1", None)
+    assert story is not None
+    (other,) = story["others"]
+    assert (other["asked_by"], other["operation"], other["state"]) == ("5/wrap-up", "Complete", "intended")
 
 
 async def test_long_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
