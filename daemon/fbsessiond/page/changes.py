@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from aiohttp import web
 
@@ -62,10 +62,17 @@ class Changes:
         return response
 
     async def _tell(self, response: web.StreamResponse) -> None:
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await self._tell_until(stopping, response)
+        finally:
+            stopping.cancel()
+
+    async def _tell_until(self, stopping: asyncio.Task[Literal[True]], response: web.StreamResponse) -> None:
         seen = self._version()
         await write(response, b"retry: 2000\n\n")
         quiet_seconds = 0.0
-        while not await self._stops_within(LOOK_SECONDS):
+        while not (await asyncio.wait((stopping,), timeout=LOOK_SECONDS))[0]:
             quiet_seconds += LOOK_SECONDS
             if (version := self._version()) != seen:
                 seen, quiet_seconds = version, 0.0
@@ -73,12 +80,6 @@ class Changes:
             elif quiet_seconds >= HEARTBEAT_SECONDS:
                 quiet_seconds = 0.0
                 await write(response, b": nothing has changed\n\n")
-
-    async def _stops_within(self, seconds: float) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        return self._stopping.is_set()
 
 
 Write: TypeAlias = Callable[[web.StreamResponse, bytes], Awaitable[None]]
