@@ -42,7 +42,11 @@ async def fill(journal: Journal, canary: str = CANARY, *, state: str = "Chatting
     S1 was invited (1), and is in a state in which crm has given up (2/crm); S2 left the chat: a clock runs for log, and
     of two steps of wrap-up the first is parked (3/wrap-up/1). The agent was in a gap before, and is in another now.
     """
-    known = {"comment": canary, "userData": {"FirstName": canary}, "participants": [{"nickname": canary}]}
+    known: dict[str, Any] = {
+        "comment": canary,
+        "userData": {"FirstName": canary},
+        "participants": [{"nickname": canary}],
+    }
     await prove(journal, "one", -60, -30)
     await prove(journal, "two", -20, 0)
     await append(
