@@ -1,3 +1,5 @@
+# pyright: basic, reportMissingImports=false
+# Playwright is in a group of its own.
 """The operator page in a browser, for the tests of the whole: headless Chromium, driven by Playwright."""
 
 import asyncio

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -43,6 +43,14 @@ class Difference:
         return asked
 
 
+_PAIRINGS: Sequence[tuple[Kind, Callable[[Asked], object]]] = (
+    ("same", lambda one: one.effect),
+    ("changed", lambda one: (one.handler, one.step)),
+    ("changed", lambda one: one.follow_up.name),
+)
+"""What two have in common that belong together, the surest first."""
+
+
 def compare(before: Iterable[Asked], after: Iterable[Asked]) -> Iterator[Difference]:
     """Yield the differences, entry by entry.
 
@@ -55,18 +63,13 @@ def compare(before: Iterable[Asked], after: Iterable[Asked]) -> Iterator[Differe
 
 
 def _compare_entry(old: list[Asked], new: list[Asked]) -> Iterator[Difference]:
-    pairings = (
-        ("same", lambda one: one.effect),
-        ("changed", lambda one: (one.handler, one.step)),
-        ("changed", lambda one: one.follow_up.name),
-    )
-    for kind, key in pairings:
+    for kind, key in _PAIRINGS:
         for one in list(old):
             match = next((other for other in new if key(other) == key(one)), None)
             if match is not None:
                 old.remove(one)
                 new.remove(match)
-                yield Difference("same" if kind == "same" else "changed", one, match)
+                yield Difference(kind, one, match)
     yield from (Difference("removed", one, None) for one in old)
     yield from (Difference("added", None, one) for one in new)
 

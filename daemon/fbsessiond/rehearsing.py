@@ -153,6 +153,13 @@ class _Rehearsed(Handler):
     handler: Handler
     _refused: Mapping[str, str] = PrivateAttr()
 
+    @classmethod
+    def watched(cls, name: str, handler: Handler, refused: Mapping[str, str]) -> "_Rehearsed":
+        """Watch a handler; `refused` has the names of those that are left alone."""
+        made = cls(name=name, handler=handler)
+        made._refused = refused
+        return made
+
     async def handle(self, delivery: Delivery) -> Outcome:
         """Let it handle a delivery; what isn't allowed ends that, and all that come after it."""
         if self.name in self._refused:
@@ -172,8 +179,7 @@ class _Rehearsed(Handler):
 
 def _rehearsed(route: Route, refused: Mapping[str, str]) -> Route:
     delivery = route.delivery.model_copy(update={"attempts": 1, "concurrency": CONCURRENCY})
-    handler = _Rehearsed(name=route.name, handler=route.handler)
-    handler._refused = refused  # noqa: SLF001  of this module's own class
+    handler = _Rehearsed.watched(route.name, route.handler, refused)
     return dataclasses.replace(route, handler=handler, delivery=delivery)
 
 

@@ -59,7 +59,7 @@ def recorded() -> Iterator[SqliteJournal]:
     journal.close()
 
 
-def route(handler: Handler, name: str = "ask", *, delivery: dict[str, Any] | None = None, **on: Any) -> Route:
+def route(handler: Handler, name: str = "ask", *, delivery: Any = None, **on: Any) -> Route:
     """Return a handler's route."""
     conditions = (Condition.model_validate(on),) if on else ()
     return Route(name, handler, conditions, DeliverySettings.model_validate(delivery or {}))

@@ -241,12 +241,20 @@ def taking_in_as_before(patch: pytest.MonkeyPatch) -> None:
 
 def forgetting_to_withdraw(patch: pytest.MonkeyPatch) -> None:
     """Let clocks run on though their sessions left the state."""
-    patch.setattr(waiting, "_end_clocks", lambda *_: set[str]())
+
+    def end_none(*_: Any) -> set[str]:
+        return set()
+
+    patch.setattr(waiting, "_end_clocks", end_none)
 
 
 def wanting_all(patch: pytest.MonkeyPatch) -> None:
     """Take every condition for true."""
-    patch.setattr(route, "why_not", lambda *_: None)
+
+    def holds(*_: Any) -> None:
+        return None
+
+    patch.setattr(route, "why_not", holds)
 
 
 def never_holding_back(patch: pytest.MonkeyPatch) -> None:

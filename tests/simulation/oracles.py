@@ -7,7 +7,7 @@ way that this one notices, so that it is known to bite.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from typing import TypeAlias
 
 import msgspec
@@ -130,8 +130,9 @@ def throttles(world: World) -> Iterator[str]:
         if states.get(("seldom", chat.seq)) != ("not_wanted" if is_held else "delivered"):
             yield f"{chat.seq}/seldom of {chat.received_at} is {states.get(('seldom', chat.seq))}: {counted} counted"
     begun: datetime | None = None
-    for chat, after in zip_longest(chats, chats[1:]):
-        begun = chat.received_at if begun is None or chat.received_at >= begun + LATER else begun
+    for chat, after in zip(chats, [*chats[1:], None], strict=True):
+        if begun is None or chat.received_at >= begun + LATER:
+            begun = chat.received_at
         is_last = after is None or after.received_at >= begun + LATER
         if states.get(("last", chat.seq)) != ("delivered" if is_last else "withdrawn"):
             yield f"{chat.seq}/last of {chat.received_at} is {states.get(('last', chat.seq))}: it began at {begun}"

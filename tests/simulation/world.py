@@ -90,7 +90,7 @@ on = {{ to = "Chatting", once_after = "{AFTER.seconds}s", once_per = "agent" }}
 delivery = {{ attempts = 1000, backoff = "1s" }}
 """
 
-ALWAYS = frozenset({"recorder", "patient", "seldom", "last"})
+ALWAYS = {"recorder", "patient", "seldom", "last"}
 """The recorders that are always there."""
 
 WRAP_UP = """[handlers.wrap-up]

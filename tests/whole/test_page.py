@@ -1,3 +1,5 @@
+# pyright: basic, reportMissingImports=false
+# Playwright is in a group of its own.
 """The operator page, as a person sees it: in a browser, over a real socket, on a real journal."""
 
 import asyncio

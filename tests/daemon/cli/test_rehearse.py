@@ -23,7 +23,7 @@ steps = [ { operation = "SetDisposition", disposition = "resolved" }, { operatio
 @pytest.fixture(autouse=True)
 def _free(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process can't be confined: no other test could do anything after that."""
-    monkeypatch.setattr(sys, "addaudithook", lambda _: None)
+    monkeypatch.setattr(sys, "addaudithook", list[Any]().append)
     monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
 
 
@@ -230,7 +230,12 @@ def test_left_out_late(fbsessiond: Command, recorded: Path, monkeypatch: pytest.
             "        return Done(__import__('fbsessiond').Operation.complete(session))",
         )
     )
-    monkeypatch.setattr(sys, "audit", lambda event, *given: [hook(event, given) for hook in refusing])
+
+    def audit(event: str, *given: Any) -> None:
+        for hook in refusing:
+            hook(event, given)
+
+    monkeypatch.setattr(sys, "audit", audit)
     ran = rehearsed(fbsessiond, recorded, '[handlers.wrap-up]\nuse = "late"\n')
     assert ran.status == 0
     assert ran.lines[-1] == "left out: wrap-up: tried what isn't allowed in a rehearsal: socket.connect"
