@@ -4,6 +4,7 @@
 an empty line, and writes the status with which it ended.
 """
 
+import fcntl
 import json
 import os
 import resource
@@ -21,6 +22,9 @@ from fbsessiond.environment import variables
 
 SECONDS: Final = 120.0
 """A workload has ended by then."""
+
+MOST_SAID_BYTES: Final = 1 << 20
+"""More than any says; it is read in the end."""
 
 
 class Server:
@@ -40,11 +44,13 @@ class Server:
     ) -> tuple[int, bytes]:
         """Run a workload; return its status and what it said. Before it begins something is done with its number."""
         output = Path(task.journal).with_name("output")
-        order = {"task": asdict(task), "output": str(output), "most_bytes": most_bytes}
-        self._write(json.dumps(order))
-        before(int(self._read()))
-        self._write("")
-        status, said = int(self._read()), output.read_bytes()
+        os.mkfifo(output)  # no file: its limit isn't for what a workload says
+        with os.fdopen(os.open(output, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, MOST_SAID_BYTES)
+            self._write(json.dumps({"task": asdict(task), "output": str(output), "most_bytes": most_bytes}))
+            before(int(self._read()))
+            self._write("")
+            status, said = int(self._read()), pipe.read() or b""
         output.unlink()
         return status, said
 
@@ -96,7 +102,7 @@ def _work(orders: IO[bytes], order: dict[str, Any]) -> NoReturn:
     """Be a workload."""
     status = 1
     try:
-        os.dup2(os.open(order["output"], os.O_WRONLY | os.O_CREAT, 0o600), 1)
+        os.dup2(os.open(order["output"], os.O_WRONLY), 1)
         orders.readline()
         if (most_bytes := order["most_bytes"]) is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
