@@ -170,6 +170,10 @@ delivery = {{ attempts = 1, concurrency = 2 }}
 SURFACES = [
     "export",
     "export --json",
+    "why S000001",
+    "why S000001 --json",
+    "sessions --all",
+    "sessions --json",
     "dead list",
     "dead list --json",
     "dead show {dead}",

@@ -50,7 +50,9 @@ def rehearse(
     journal: JournalUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the journal through another configuration, and show the difference in follow-ups.
+    """Show what another configuration would have done.
+
+    The journal runs through it; what is shown is the difference in follow-ups.
 
     Nothing is sent: while handlers run, this process can open no socket, start no program and write no file. Handlers
     that act outside, and those that try to, are named and left out. A clock that still runs at the end isn't counted.
