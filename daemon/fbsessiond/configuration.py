@@ -240,7 +240,9 @@ class HttpSettings(_Table):
 class TracesSettings(_Table):
     """Traces for OpenTelemetry."""
 
-    endpoint: Annotated[AnyHttpUrl, AfterValidator(_address_alone)] | None = None
+    endpoint: Annotated[AnyHttpUrl, AfterValidator(_address_alone)] | None = Field(
+        default=None, examples=["http://127.0.0.1:4318"]
+    )
     """The base address of a collector that takes OTLP over HTTP; none: no traces are made."""
 
 

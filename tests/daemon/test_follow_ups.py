@@ -320,7 +320,10 @@ async def test_webhook(answers: list[Any], state: FollowUpState, attempts: int) 
 
 @pytest.mark.parametrize(
     ("to", "because"),
-    [("cmr", "the configuration has no handler 'cmr'"), ("crm", "crm posts no webhooks: it is a Asking")],
+    [
+        ("cmr", "the configuration has no handler 'cmr'"),
+        ("crm", "rejected by the handler\ncrm posts no webhooks: it is a Asking"),
+    ],
 )
 @networked
 async def test_webhook_to_nobody(to: str, because: str) -> None:

@@ -61,7 +61,8 @@ class SqliteReader(Reader):
         if session is None:
             yield from self._guarded(lambda: deliveries.read(self._connection, seq=seq))
         else:
-            yield from self._guarded(lambda: deliveries.read_session(self._connection, session, agent))
+            found = self._guarded(lambda: deliveries.read_session(self._connection, session, agent))
+            yield from (one for one in found if seq in {None, one.seq})
 
     def dead(self, *, seq: int | None = None, handler: str | None = None) -> Iterator[DeliveryRecord]:
         """Yield dead letters, by their index."""
@@ -74,7 +75,8 @@ class SqliteReader(Reader):
         if session is None:
             yield from self._guarded(lambda: follow_ups.read(self._connection, seq=seq))
         else:
-            yield from self._guarded(lambda: follow_ups.read_session(self._connection, session, agent))
+            found = self._guarded(lambda: follow_ups.read_session(self._connection, session, agent))
+            yield from (one for one in found if seq in {None, one.seq})
 
     def stuck_follow_ups(self, *, seq: int | None = None) -> Iterator[FollowUpRecord]:
         """Yield parked and failed follow-ups."""
