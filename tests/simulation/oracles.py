@@ -101,7 +101,7 @@ def deliveries(world: World) -> Iterator[str]:
 
 def clocks(world: World) -> Iterator[str]:
     """Each clock fired once, or its session left the state before its time; it fired for nothing that is excluded."""
-    entries = [entry for entry in world.reader().entries() if entry.kind is Kind.TRANSITION]
+    entries = [entry for entry in world.reader().entries() if entry.kind is Kind.TRANSITION and world.has_handlers]
     following = dict(_successors(entries))
     for entry in entries:
         outcomes = [one.state.value for one in world.reader().deliveries(seq=entry.seq) if one.handler == "patient"]
@@ -121,7 +121,7 @@ def clocks(world: World) -> Iterator[str]:
 def throttles(world: World) -> Iterator[str]:
     """Of transitions that count together one counts: the first in its pause, or the last."""
     entries = {entry.seq: entry for entry in world.reader().entries() if entry.kind is Kind.TRANSITION}
-    chats = [entry for entry in entries.values() if entry.after == "Chatting"]
+    chats = [entry for entry in entries.values() if entry.after == "Chatting" and world.has_handlers]
     states = {(one.handler, one.seq): one.state.value for one in world.reader().deliveries()}
     counted: datetime | None = None
     for chat in chats:

@@ -170,9 +170,9 @@ async def test_used_up(small: Disk, tmp_path: Path) -> None:
             assert await daemon.ended() == DISK_FAILED
             assert "Nothing more is acknowledged" in "".join(daemon.words)
             assert "full" in "".join(daemon.words)
+        ballast.unlink()  # that customer data is revealed has to be written down
         there = {*await notifications(config)}
         assert {*front.promised} <= there
-        ballast.unlink()
         async with running(config) as daemon:
             await publisher.publish(document("S1", "Completed"))
             await daemon.until("session.transition", after="Completed")
