@@ -1,8 +1,9 @@
+# pyright: reportPrivateUsage=false
 from typing import Any
 
 import pytest
 
-from fbsessiond import limits
+from fbsessiond import expression, limits
 from fbsessiond.expression import VALUE_CHARACTERS, Expression, ExpressionError, compiled
 
 VARIABLES: dict[str, Any] = {
@@ -102,3 +103,17 @@ def test_values(text: str, values: str) -> None:
 def test_compiled_once() -> None:
     """An expression is compiled once, however often it is read."""
     assert compiled("true && true") is compiled("true && true")
+
+
+def test_environment() -> None:
+    """What an expression can look at is declared once for all, with its types."""
+    expression._environment.cache_clear()
+    assert Expression("size(capabilities) == 1 && size(user_data) > 1").holds(VARIABLES)
+
+
+def test_undecided_on_its_own() -> None:
+    """What the library reports as an error is told without its status."""
+    with pytest.raises(ExpressionError, match=r"^Key not found"):
+        expression._value(expression._compiled("user_data.NOTHING"), VARIABLES)
+    with pytest.raises(ExpressionError):
+        expression._value(object(), VARIABLES)

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from fbsessiond.journal.documents import document_of, own_part
+from fbsessiond.journal.documents import candidate_of, document_of, own_part
 from fbsessiond.journal.records import Entry
 from fbsessiond.message import Origin
 from fbsessiond.notification import Document
@@ -54,3 +54,11 @@ def test_no_session() -> None:
     error = message(messageType="FacebooksessionStateChangeMessage", notificationType="Error").data or b""
     with pytest.raises(LookupError, match="no part on session None"):
         own_part(error, None)
+
+
+def test_candidate() -> None:
+    """A transition in the journal is one that conditions can look at; its document is read when it is asked for."""
+    candidate = candidate_of(ENTRY)
+    assert (candidate.agent, candidate.session, candidate.before, candidate.after) == ("agent1", "S1", None, "Chatting")
+    assert candidate.document == SESSION
+    assert candidate_of(replace(ENTRY, notification=b"{")).after == "Chatting"

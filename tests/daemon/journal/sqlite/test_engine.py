@@ -565,3 +565,12 @@ def test_space(path: Path) -> None:
         assert 0 < found.free_bytes <= found.size_bytes
     with closing(SqliteJournal(MEMORY, NOW)) as journal:
         assert journal.space() is None
+
+
+async def test_in_doubt(path: Path) -> None:
+    """What is known of an agent is in doubt while it isn't compared after a gap."""
+    journal = SqliteJournal(path, NOW)
+    assert not await journal.is_in_doubt("agent1")
+    await journal.watch("agent1", NOW)
+    assert await journal.is_in_doubt("agent1")
+    journal.close()

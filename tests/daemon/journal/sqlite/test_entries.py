@@ -1,8 +1,8 @@
 import sqlite3
 
-from fbsessiond.journal.records import Draft
-from fbsessiond.journal.sqlite import entries
-from fbsessiond.journal.sqlite.rows import CHANGED, checksum
+from fbsessiond.journal.records import Draft, RunningClock, Wait
+from fbsessiond.journal.sqlite import deliveries, entries
+from fbsessiond.journal.sqlite.rows import CHANGED, checksum, to_microseconds
 from fbsessiond.message import Batch, Origin
 from fbsessiond.transition import Change, Kind
 from journal_parts import NOW, after, draft, message, other, repeat
@@ -155,3 +155,20 @@ def test_since(connection: sqlite3.Connection) -> None:
         since.append(at)
     assert [at - since[0] for at in since] == [0, 0, 2_000_000]
     assert next(entries.read(connection, session=None, agent=None, after_seq=0)).received_at == NOW
+
+
+def test_standing(connection: sqlite3.Connection) -> None:
+    """Of each session that isn't over the last transition stands."""
+    append(connection, draft("S1"), draft("S1", "Chatting", before="Invited"), draft("S2", "Completed"), repeat("S1"))
+    assert [entry.seq for entry in entries.standing(connection)] == [2]
+
+
+def test_sessions(connection: sqlite3.Connection) -> None:
+    """Sessions are read as last known, the latest first, or the open ones alone, with the clock that ends next."""
+    append(connection, draft("S1"), draft("S2", "Completed"))
+    clock = (deliveries.Key("log", "agent1", "S1", 1), to_microseconds(after(60)), Wait.FOR)
+    deliveries.append(connection, [clock])
+    first, second = entries.read_sessions(connection, is_open=False)
+    assert (first.session, first.state, first.since, first.clock) == ("S2", "Completed", NOW, None)
+    assert second.clock == RunningClock("log", after(60))
+    assert [one.session for one in entries.read_sessions(connection, is_open=True)] == ["S1"]

@@ -217,3 +217,10 @@ def plan_of(journal: SqliteJournal, name: str) -> list[str]:
     named = dict.fromkeys(re.findall(r":(\w+)", query), 1)
     parameters = named or (1,) * query.count("?")
     return [row[3] for row in journal.connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters)]
+
+
+async def test_shift(journal: SqliteJournal) -> None:
+    """When the machine's time was set, what is due later is as far away as it was; what has ended stays as it is."""
+    await ask(journal, comment(1), comment(2))
+    follow_ups.shift(journal.connection, 3_600_000_000)
+    assert await journal.next_follow_up_due() == after(3600)

@@ -171,3 +171,14 @@ def test_unreadable(kept: Path, column: str) -> None:
     with pytest.raises(JournalError, match=r"journal\.db: can't read the journal: .* journal verify"):
         list(reader.gaps())
     reader.close()
+
+
+async def test_in_doubt(journal: SqliteJournal) -> None:
+    """While a gap is open, and until the sessions are compared after it, what is known of an agent is in doubt."""
+    assert not gaps.is_in_doubt(journal.connection, "agent1")
+    await journal.watch("agent1", NOW)
+    assert gaps.is_in_doubt(journal.connection, "agent1")
+    await prove(journal, "one", 1, 2)
+    assert gaps.is_in_doubt(journal.connection, "agent1")
+    await journal.agree("agent1", after(3))
+    assert not gaps.is_in_doubt(journal.connection, "agent1")

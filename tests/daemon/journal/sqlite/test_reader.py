@@ -452,3 +452,43 @@ async def test_change_beside_the_daemon(path: Path) -> None:
     assert [record.state.value for record in reader.deliveries()] == ["delivered"]
     reader.close()
     journal.close()
+
+
+async def test_version(path: Path) -> None:
+    """A reader's version differs after a change, its own or another's."""
+    journal = SqliteJournal(path, NOW)
+    reader = SqliteReader(path)
+    versions = [reader.version()]
+    await append(journal, draft("S1"))
+    versions.append(reader.version())
+    assert len(set(versions)) == 2
+    assert reader.version() == versions[-1]
+    reader.close()
+    journal.close()
+
+
+def test_sessions(reader: SqliteReader) -> None:
+    """Sessions are read as last known."""
+    first, *_ = reader.sessions()
+    assert (first.session, first.state) == ("S1", "LeftChat")
+
+
+def test_reveals(reader: SqliteReader) -> None:
+    """That customer data was revealed is written down, and can be read."""
+    reader.note_reveal(NOW, "root", "export --reveal")
+    (reveal,) = reader.reveals()
+    assert (reveal.at, reveal.by, reveal.command) == (NOW, "root", "export --reveal")
+
+
+async def test_of_a_session(path: Path) -> None:
+    """Deliveries and follow-ups are read of one session, of all its entries or of one."""
+    journal = SqliteJournal(path, NOW)
+    await ask(journal, comment(1))
+    await append(journal, draft("S1", "Chatting", "log"))
+    reader = SqliteReader(path)
+    assert [one.id for one in reader.deliveries(session="S1")] == ["1/wrap-up", "2/log"]
+    assert [one.id for one in reader.deliveries(session="S1", seq=2)] == ["2/log"]
+    assert [one.id for one in reader.follow_ups(session="S1")] == ["1/wrap-up/1"]
+    assert list(reader.follow_ups(session="S1", seq=2)) == []
+    reader.close()
+    journal.close()
