@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fbsessiond import Delivery, Done, Handler, Outcome
 from fbsessiond.chance import happens
-from simulation.world import HERE
+from simulation.world import HERE, TIMED
 
 
 class Recorder(Handler):
@@ -24,6 +24,9 @@ class Recorder(Handler):
     async def handle(self, delivery: Delivery) -> Outcome:
         """Note the entry, unless the attempt fails."""
         here = HERE.get()
+        if delivery.handler in TIMED:  # when it came is what they are there for
+            here.note(delivery)
+            return Done()
         with here.working():
             await asyncio.sleep(here.chance.between(0, here.work_seconds))
         if here.is_wrong and happens(here.chance, 0.05):

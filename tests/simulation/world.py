@@ -73,7 +73,7 @@ WITHIN = timedelta(seconds=30)
 AFTER = timedelta(seconds=20)
 """How long a state has to last for the handler `patient`; how long `seldom` and `last` let one of several count."""
 
-TIMED = f"""[handlers.patient]
+TIMED_HANDLERS = f"""[handlers.patient]
 use = "simulation.handlers:Recorder"
 name = "patient"
 on = {{ to = "Chatting", for = "{LASTS.seconds}s", when = 'before != "Completed" && !("Accept" in capabilities)' }}
@@ -90,8 +90,9 @@ on = {{ to = "Chatting", once_after = "{AFTER.seconds}s", once_per = "agent" }}
 delivery = {{ attempts = 1000, backoff = "1s" }}
 """
 
-ALWAYS = {"recorder", "patient", "seldom", "last"}
-"""The recorders that are always there."""
+TIMED = {"patient", "seldom", "last"}
+ALWAYS = {"recorder", *TIMED}
+"""The recorders that are always there, and which of them have clocks and throttles."""
 
 WRAP_UP = """[handlers.wrap-up]
 use = "operations"
@@ -220,7 +221,9 @@ class World:
         names = ["recorder", SECOND] if self.has_second else ["recorder"]
         tables = [RECORDER.format(name=name, concurrency=self._concurrency) for name in names]
         text = PLATFORM.format(folder=self.folder, url=self.simulator.url)
-        self.config.write_text("".join([text, *([*tables, TIMED, WRAP_UP] if self.has_handlers else []), wrong]))
+        self.config.write_text(
+            "".join([text, *([*tables, TIMED_HANDLERS, WRAP_UP] if self.has_handlers else []), wrong])
+        )
 
     def routes(self) -> Sequence[Route]:
         """Return the handlers as they are configured."""
