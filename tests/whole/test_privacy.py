@@ -29,8 +29,10 @@ from daemons import until
 from fbsessiond.cli import main
 from fbsessiond.cli.application import app
 from fbsessiond.environment import variables
+from fbsessiond.errors import JournalError
 from fbsessiond.journal.engines import open_reader
 from leaks import CANARY, NUMBER, WORD, leaks, planted
+from trace_parts import Span, collecting
 
 COUNT = 10_000
 SESSIONS = 150
@@ -134,6 +136,9 @@ password = {{ file = "{folder}/password" }}
 
 [http]
 listen = "unix:{folder}/http.sock"
+
+[traces]
+endpoint = "{collector}"
 
 [follow_ups]
 confirmation = "1s"
@@ -276,6 +281,8 @@ class Seen:
         self.texts: dict[str, str] = {}
         self.config = Path()
         self.revealed = ""
+        self.audited = ""
+        self.spans: list[Span] = []
 
 
 async def start(folder: Path, *arguments: str, stderr: int = PIPE, notify: str = "") -> Process:
@@ -312,16 +319,17 @@ def said(*arguments: str) -> str:
 
 async def look(seen: Seen, folder: Path) -> None:
     """Run the daemon on a platform full of canaries, and look at it from all sides while it runs."""
-    async with Platform().serving() as platform:
+    async with Platform().serving() as platform, collecting() as collector:
         seen.config = folder / "fbsessiond.toml"
-        seen.config.write_text(CONFIGURATION.format(folder=folder, host=LOOPBACK, port=platform.port))
+        places = {"folder": folder, "host": LOOPBACK, "port": platform.port, "collector": collector.url}
+        seen.config.write_text(CONFIGURATION.format(**places))
         notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         with closing(notified), (folder / "log").open("wb") as log:
             notified.bind(str(folder / "notify"))
             arguments = ("run", "--config", str(seen.config), "--log-level", "debug")
             daemon = await start(folder, *arguments, stderr=log.fileno(), notify=str(folder / "notify"))
             try:
-                await until((folder / "http.sock").exists, SECONDS)
+                await until(lambda: has_journal(folder), SECONDS)
                 with closing(open_reader("sqlite:journal.db", folder / "state")) as reader:
                     await until(lambda: reader.statistics().entries + reader.statistics().quarantined >= COUNT, SECONDS)
                     await until(lambda: sum(1 for _ in reader.dead()) >= SETTLED, SECONDS)
@@ -334,13 +342,25 @@ async def look(seen: Seen, folder: Path) -> None:
                     seen.texts[surface] = said(*words, "--config", str(seen.config))
                 operated = await start(folder, "operate", "S000001", "Complete", "--config", str(seen.config))
                 seen.texts["operate"] = await ended(operated)
+                seen.revealed = said("export", "--json", "--reveal", "--config", str(seen.config))
+                audit = folder / "state" / "audit.jsonl"
+                await until(lambda: '"revealed":{' in audit.read_text(), SECONDS)
+                seen.audited = audit.read_text()
             finally:
                 with suppress(ProcessLookupError):
                     daemon.send_signal(signal.SIGTERM)
                 await daemon.wait()
             seen.texts["status of the service"] = heard(notified)
         seen.texts["log"] = (folder / "log").read_text()
-    seen.revealed = said("export", "--json", "--reveal", "--config", str(seen.config))
+        seen.spans = collector.spans
+        seen.texts["traces"] = f"{collector.raw.decode(errors='replace')}\n{collector.spans}"
+
+
+def has_journal(folder: Path) -> bool:
+    """Say whether the daemon's journal can be read yet."""
+    with suppress(JournalError), closing(open_reader("sqlite:journal.db", folder / "state")):
+        return True
+    return False
 
 
 async def fetched(folder: Path, path: str) -> str:
@@ -422,7 +442,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
 EVERYWHERE = [
     *SURFACES,
     *PATHS,
-    *("log", "status of the service", "operate"),
+    *("log", "traces", "status of the service", "operate"),
     *("a crash", "replay", "replay --json", "log on a terminal", "rehearse", "rehearse --json"),
 ]
 
@@ -455,6 +475,20 @@ def test_there_was_something_to_leak(seen: Seen) -> None:
         assert len(seen.texts[surface].splitlines()) >= SETTLED
     assert seen.texts["quarantine show 1"].startswith("received")
     assert seen.texts["dead show {dead}"].startswith("delivery")
+    names = {span.name.split()[0] for span in seen.spans}
+    assert {"receive", "journal", "deliver", "handle", "follow", "POST"} <= names
+
+
+def test_revealing_is_audited(seen: Seen) -> None:
+    """Who has customer data shown while the daemon runs stands in its log and in the audit file: who, and by what."""
+    (revealed,) = [
+        line["revealed"] for line in map(json.loads, seen.audited.strip().split("\n")) if line.get("revealed")
+    ]
+    assert revealed["command"].startswith("export --json --reveal")
+    events = [json.loads(line) for line in seen.texts["log"].splitlines()]
+    (logged,) = [event for event in events if event["event"] == "customer_data.revealed"]
+    assert logged["by"] == revealed["by"]
+    assert seen.texts["audit verify"]
 
 
 def test_log_is_not_forged(seen: Seen) -> None:
