@@ -20,10 +20,11 @@ from fbsessiond import Done, Handler
 from fbsessiond.cli.application import app
 from fbsessiond.cometd.source import LOGGED_AS
 from fbsessiond.conditions import Condition
-from fbsessiond.configuration import Settings, load
+from fbsessiond.configuration import load
 from fbsessiond.environment import variables
 from fbsessiond.follow_up import FollowUpState
 from fbsessiond.route import DeliverySettings
+from fbsessiond.settings import Settings
 from fbsessiond.testing import make_delivery, make_transition
 
 ROOT = Path(__file__).parent.parent

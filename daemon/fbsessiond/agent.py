@@ -10,7 +10,6 @@ from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.cometd.events import ConnectionEvent
 from fbsessiond.cometd.source import CometdSettings, CometdSource
-from fbsessiond.configuration import GwsSettings, Settings
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.events import Event
 from fbsessiond.gap import Watched, coverage_of
@@ -19,6 +18,7 @@ from fbsessiond.gws.rest import Rest
 from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.readiness import Check, Standing
 from fbsessiond.reconciling import Reconciler, SnapshotSettings
+from fbsessiond.settings import GwsSettings, Settings
 
 if TYPE_CHECKING:
     from fbsessiond.intake import Intake

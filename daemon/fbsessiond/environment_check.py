@@ -10,13 +10,14 @@ from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.cometd.events import Connected, ConnectionEvent, Lost, SubscriptionRefused
 from fbsessiond.cometd.source import CometdSource
-from fbsessiond.configuration import Configuration, GwsSettings
+from fbsessiond.configuration import Configuration
 from fbsessiond.errors import UnavailableError
 from fbsessiond.gws.access import Access
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.message import Batch
 from fbsessiond.route import Route
 from fbsessiond.service import running_handlers
+from fbsessiond.settings import GwsSettings
 
 ANSWER_SECONDS = 10.0
 """How long GWS may take to answer."""

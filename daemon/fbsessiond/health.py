@@ -3,8 +3,8 @@
 import http.client
 import socket
 
-from fbsessiond.configuration import UNIX
 from fbsessiond.errors import ConfigurationError
+from fbsessiond.listening import UNIX
 
 ANSWER_SECONDS = 5.0
 LONGEST_BYTES = 65_536

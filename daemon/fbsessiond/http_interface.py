@@ -24,8 +24,8 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from fbsessiond.clock import Clock
-from fbsessiond.configuration import UNIX, is_loopback
 from fbsessiond.errors import ConfigurationError
+from fbsessiond.listening import UNIX, is_loopback
 from fbsessiond.page.guard import Place
 from fbsessiond.page.interface import BODY_BYTES, FILES, Page
 from fbsessiond.readiness import Checks, details, is_ready, verdict

@@ -15,7 +15,7 @@ from fbsessiond.carrying import Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.cometd.events import ConnectionEvent
-from fbsessiond.configuration import Configuration, FollowUpsSettings, JournalSettings, TracesSettings
+from fbsessiond.configuration import Configuration
 from fbsessiond.dispatch import Dispatch
 from fbsessiond.errors import ConfigurationError, DiskError, RefusedError
 from fbsessiond.events import Event, Observe, unobserved
@@ -34,6 +34,7 @@ from fbsessiond.reserve import Reserve
 from fbsessiond.revealing import pass_on_reveals
 from fbsessiond.route import Route
 from fbsessiond.service_manager import ServiceManager
+from fbsessiond.settings import FollowUpsSettings, JournalSettings, TracesSettings
 from fbsessiond.signals import Asked, asking, examine
 from fbsessiond.watch import LoopWatch
 from fbsessiond.winding import wind_clocks

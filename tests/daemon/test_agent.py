@@ -24,7 +24,7 @@ from fbsessiond.agent import (
 )
 from fbsessiond.chance import SeededChance
 from fbsessiond.cometd.events import NOTHING_TRIED
-from fbsessiond.configuration import GwsSettings, Settings, load
+from fbsessiond.configuration import load
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.gap import GapCause
 from fbsessiond.gws.access import Basic, Bearer
@@ -36,6 +36,7 @@ from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.readiness import Check, Standing
 from fbsessiond.reconciling import SnapshotSettings
 from fbsessiond.service import Pipeline
+from fbsessiond.settings import GwsSettings, Settings
 from fbsessiond.simulator.faults import FaultTable
 from fbsessiond.simulator.scenario import Scenario
 from fbsessiond.simulator.simulator import Simulator, simulating

@@ -13,10 +13,11 @@ import pytest
 from fbsessiond import Operation
 from fbsessiond.carrying import Patience
 from fbsessiond.chance import SeededChance
-from fbsessiond.configuration import Configuration, Settings
+from fbsessiond.configuration import Configuration
 from fbsessiond.errors import ConfigurationError, RefusedError, UnavailableError
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.operating import READY_SECONDS, operate_once
+from fbsessiond.settings import Settings
 from fbsessiond.simulator.faults import FaultTable
 from fbsessiond.simulator.scenario import Scenario
 from fbsessiond.simulator.simulator import Simulator, simulating

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
 import fbsessiond
-from fbsessiond import configuration
+from fbsessiond import settings
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.secret import Secret
 
@@ -15,7 +15,7 @@ TEXT = "hunter2"
 
 def test_public_name() -> None:
     """Handlers have secrets of the same kind as the daemon's own."""
-    assert fbsessiond.Secret is configuration.Secret is Secret
+    assert fbsessiond.Secret is settings.Secret is Secret
 
 
 @pytest.mark.parametrize("content", [TEXT, f"{TEXT}\n", f"{TEXT}\r\n"])

@@ -25,7 +25,7 @@ from daemons import until
 from fbsessiond import limits, service
 from fbsessiond.chance import SeededChance
 from fbsessiond.clock import SystemClock
-from fbsessiond.configuration import Configuration, JournalSettings, load
+from fbsessiond.configuration import Configuration, load
 from fbsessiond.dispatch import Dispatch
 from fbsessiond.envelope import open_envelope
 from fbsessiond.errors import ConfigurationError, DiskError, JournalError, RefusedError
@@ -47,6 +47,7 @@ from fbsessiond.service import (
     until_first,
 )
 from fbsessiond.service_manager import ServiceManager
+from fbsessiond.settings import JournalSettings
 from fbsessiond.testing import VirtualClock, run_virtual
 from journal_parts import NOW, after, append, draft, lease, misfit, settle
 from test_prometheus import promtool, with_promtool

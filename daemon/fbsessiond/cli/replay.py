@@ -17,7 +17,7 @@ from fbsessiond.cli.options import AsJson
 from fbsessiond.cli.printing import Report, cell, new_table, print_json, print_line, print_table, progress
 from fbsessiond.cli.quarantine import to_record as quarantine_record
 from fbsessiond.clock import SystemClock
-from fbsessiond.configuration import Configuration, Settings, load
+from fbsessiond.configuration import Configuration, load
 from fbsessiond.dead_letters import to_record as dead_record
 from fbsessiond.fixtures import Fixture, UnreadableFile, find_files, read_file
 from fbsessiond.journal.engines import IN_MEMORY, open_journal
@@ -26,6 +26,7 @@ from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Quarantine
 from fbsessiond.logs import configure_logs, printable
 from fbsessiond.replaying import replay_fixtures
 from fbsessiond.route import Route
+from fbsessiond.settings import Settings
 from fbsessiond.transition import Kind
 
 EPILOG = """Examples:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from fbsessiond.clock import Clock
-from fbsessiond.configuration import UNIX, host_of, is_loopback
+from fbsessiond.listening import UNIX, host_of, is_loopback
 
 COOKIE: Final = "fbsessiond"
 

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 from pydantic.json_schema import models_json_schema
 
-from fbsessiond.configuration import HandlerSettings, Settings
 from fbsessiond.handler import Handler
 from fbsessiond.schemas.generating import DIALECT, TomlSchema
+from fbsessiond.settings import HandlerSettings, Settings
 
 Schema: TypeAlias = dict[str, Any]
 """A JSON Schema."""

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 from pydantic.json_schema import models_json_schema
 
-from fbsessiond.configuration import GwsSettings
 from fbsessiond.notification import (
     SESSION_ADDRESSES,
     SESSION_KEYS,
@@ -21,6 +20,7 @@ from fbsessiond.notification import (
     SessionNotification,
 )
 from fbsessiond.schemas.generating import DIALECT, TextedSchema
+from fbsessiond.settings import GwsSettings
 
 Schema: TypeAlias = dict[str, Any]
 """A JSON Schema."""

@@ -1,7 +1,7 @@
 from pydantic import BaseModel
 
-from fbsessiond.configuration import JournalSettings
 from fbsessiond.schemas.field_texts import field_texts
+from fbsessiond.settings import JournalSettings
 
 
 class Base(BaseModel):
