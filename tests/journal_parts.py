@@ -7,8 +7,20 @@ from typing import Any
 
 from fbsessiond.conditions import Throttle
 from fbsessiond.gap import Break, Gap, GapCause, Proof, Watched
-from fbsessiond.journal.interface import Journal
-from fbsessiond.journal.records import DeliveryState, Draft, Lease, Misfit, NotWanted, Settlement, Wait, Wanted
+from fbsessiond.journal.interface import Journal, Reader
+from fbsessiond.journal.records import (
+    ActKind,
+    DeliveryState,
+    Draft,
+    GivenUp,
+    Lease,
+    Misfit,
+    NotWanted,
+    Quarantined,
+    Settlement,
+    Wait,
+    Wanted,
+)
 from fbsessiond.message import Batch, Message, Origin
 from fbsessiond.notification import Document
 from fbsessiond.testing import EPOCH
@@ -16,6 +28,8 @@ from fbsessiond.transition import Change, Kind
 
 NOW = EPOCH
 CHANNEL = "/v2/me/facebooksession"
+OPS = "ops (uid 1000)"
+"""A person who looks after it."""
 
 
 def after(seconds: float) -> datetime:
@@ -105,6 +119,26 @@ async def settle(
 async def kill(journal: Journal, handler: str = "log", *, now: datetime = NOW) -> None:
     """Make dead letters of all that is due."""
     await settle(journal, *await lease(journal, handler, now=now), state=DeliveryState.DEAD, now=now)
+
+
+def retry(reader: Reader, on: GivenUp, now: datetime = NOW) -> bool:
+    """Have a person try something again that was given up."""
+    return reader.act(on, ActKind.RETRY, by=OPS, at=now)
+
+
+def drop(reader: Reader, on: GivenUp, now: datetime = NOW) -> bool:
+    """Have a person drop something that was given up."""
+    return reader.act(on, ActKind.DROP, by=OPS, at=now, because="no use")
+
+
+def retry_quarantined(reader: Reader, seq: int) -> bool:
+    """Have a person ask that the message of a number be read again, whether it is in the quarantine or not."""
+    return retry(reader, quarantined(seq))
+
+
+def quarantined(seq: int) -> Quarantined:
+    """Return a message in the quarantine."""
+    return Quarantined(seq, NOW, Origin.LIVE, "agent1", CHANNEL, "isn't JSON", b"{")
 
 
 async def prove(

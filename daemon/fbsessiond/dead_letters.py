@@ -5,7 +5,6 @@ The commands and the operator page say the same of them, and do the same with th
 
 import heapq
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, TypeAlias
 
 from fbsessiond.dates import iso
@@ -31,19 +30,6 @@ def find_dead(reader: Reader, delivery: str) -> DeadLetter | None:
     if not handler or seq > LARGEST_SEQ:
         return None
     return next((dead for dead in dead_letters(reader, seq) if dead.id == f"{seq}/{handler}"), None)
-
-
-def retry(reader: Reader, dead: DeadLetter, now: datetime) -> bool:
-    """Try it again, with all its attempts; False where it is no dead letter any more."""
-    return reader.retry_dead(dead, now) if isinstance(dead, DeliveryRecord) else reader.retry_follow_up(dead, now)
-
-
-def drop(reader: Reader, dead: DeadLetter, reason: str, now: datetime) -> bool:
-    """Withdraw it for good, with a person's reason; False where it is no dead letter any more."""
-    because = f"dropped: {reason}"
-    if isinstance(dead, DeliveryRecord):
-        return reader.drop_dead(dead, because, now)
-    return reader.drop_follow_up(dead, because, now)
 
 
 def to_record(dead: DeadLetter, reader: Reader, *, reveal: bool) -> dict[str, Any]:

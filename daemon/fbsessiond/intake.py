@@ -98,8 +98,8 @@ class Intake:
         except InvalidNotification as error:
             await self._journal.release_quarantined(quarantined, (), str(error))
         else:
-            await self._journal.release_quarantined(quarantined, drafts, None)
-            self._remember(learned)
+            if await self._journal.release_quarantined(quarantined, drafts, None):
+                self._remember(learned)
 
     async def _understand(
         self, message: Message, batch: Batch, learned: dict[SessionKey, Document], place: int | None = None

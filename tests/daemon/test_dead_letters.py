@@ -4,12 +4,11 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fbsessiond.dates import iso
-from fbsessiond.dead_letters import LARGEST_SEQ, dead_letters, drop, find_dead, retry, to_record
+from fbsessiond.dead_letters import LARGEST_SEQ, dead_letters, find_dead, to_record
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.journal.engines import open_journal, open_reader
 from fbsessiond.journal.interface import Reader
@@ -83,37 +82,6 @@ def test_unknown(reader: Reader, delivery: str) -> None:
     """What isn't the id of a dead letter leads to none."""
     assert find_dead(reader, delivery) is None
     assert find_dead(reader, f"{LARGEST_SEQ}/log") is None
-
-
-def found(reader: Reader, delivery: str) -> Any:
-    """Return a dead letter that is there."""
-    dead = find_dead(reader, delivery)
-    assert dead is not None
-    return dead
-
-
-@pytest.mark.parametrize(("delivery", "other"), [("2/log", "3/wrap-up/1"), ("3/wrap-up/1", "2/log")])
-def test_retry(reader: Reader, delivery: str, other: str) -> None:
-    """One that is tried again is no dead letter any more, and can't be twice."""
-    dead = found(reader, delivery)
-    assert retry(reader, dead, after(5))
-    assert [each.id for each in dead_letters(reader)] == [other]
-    assert not retry(reader, dead, after(6))
-    states = {one.id: (str(one.state), one.attempts) for one in reader.deliveries()}
-    states |= {one.id: (str(one.progress.state), one.attempts) for one in reader.follow_ups()}
-    assert states[delivery] in {("due", 0), ("intended", 0)}
-
-
-@pytest.mark.parametrize(("delivery", "other"), [("2/log", "3/wrap-up/1"), ("3/wrap-up/1", "2/log")])
-def test_drop(reader: Reader, delivery: str, other: str) -> None:
-    """One that is dropped is withdrawn, and the reason stays with it."""
-    dead = found(reader, delivery)
-    assert drop(reader, dead, "a test session", after(5))
-    assert [each.id for each in dead_letters(reader)] == [other]
-    assert not drop(reader, dead, "again", after(6))
-    states = {one.id: (str(one.state), one.because) for one in reader.deliveries()}
-    states |= {one.id: (str(one.progress.state), one.progress.because) for one in reader.follow_ups()}
-    assert states[delivery] == ("withdrawn", "dropped: a test session")
 
 
 def test_forgotten_entry(reader: Reader) -> None:

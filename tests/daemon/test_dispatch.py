@@ -39,7 +39,7 @@ from fbsessiond.route import DeliverySettings, Route
 from fbsessiond.session import Session
 from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 from fbsessiond.transition import Change, Kind
-from journal_parts import NOW, after, append, draft, message, prove
+from journal_parts import NOW, after, append, draft, message, prove, retry
 
 TIMEOUT = 30.0
 GAP = Gap("agent1", after(-90), after(-30), GapCause.NETWORK)
@@ -1214,7 +1214,7 @@ async def test_retry_by_a_person(tmp_path: Path) -> None:
         await asyncio.sleep(10.5)
         reader = journal.reader()
         (dead,) = reader.dead()
-        assert reader.retry_dead(dead, after(10.5))
+        assert retry(reader, dead, after(10.5))
         reader.close()
         await asyncio.sleep(POLL_SECONDS)
         assert [delivery.attempt for delivery in recorder.deliveries] == [1, 2, 1]

@@ -28,6 +28,7 @@ from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.simulator.faults import FaultTable
 from fbsessiond.testing import EPOCH, VirtualClock
 from floor import AGENT, PATIENCE, WRAP_UP, Asking, Floor, asking, floor
+from journal_parts import retry
 from virtual_network import networked
 
 CONFIRMED = FollowUpState.CONFIRMED
@@ -187,7 +188,7 @@ async def test_agent_gone() -> None:
     (failed,) = journal.reader().stuck_follow_ups()
     assert failed.progress == Progress(FollowUpState.FAILED, because="the configuration has no agent 'agent1' any more")
     assert [line["event"] for line in logged] == ["follow_up.failed"]
-    assert journal.reader().retry_follow_up(failed, EPOCH)
+    assert retry(journal.reader(), failed, EPOCH)
     journal.close()
 
 

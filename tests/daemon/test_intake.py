@@ -32,6 +32,7 @@ from fbsessiond.reserve import DiskSpace, Reserve
 from fbsessiond.route import Route
 from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 from fbsessiond.transition import Kind
+from journal_parts import retry_quarantined
 
 CHANNEL = "/v2/me/facebooksession"
 
@@ -81,10 +82,10 @@ class Watched(SqliteJournal):
         self._check()
         return await super().append(batch, drafts, misfits)
 
-    async def release_quarantined(self, quarantined: Quarantined, drafts: Sequence[Draft], error: str | None) -> None:
+    async def release_quarantined(self, quarantined: Quarantined, drafts: Sequence[Draft], error: str | None) -> bool:
         """Release, or refuse."""
         self._check()
-        await super().release_quarantined(quarantined, drafts, error)
+        return await super().release_quarantined(quarantined, drafts, error)
 
     def _check(self) -> None:
         if self.refuses:
@@ -500,7 +501,7 @@ async def test_late_snapshot(
         strict.setattr(limits, "NOTIFICATION_BYTES", 10)
         await intake.take(snapshot(message("S1", "Chatting"), message("S2", "Chatting")), 0)
     for quarantined in reader.quarantined():
-        assert journal.reader().retry_quarantined(quarantined.seq)
+        assert retry_quarantined(journal.reader(), quarantined.seq)
     await intake.take(batch(message("S1", "Completed")))
     await intake.retry_quarantined()
     assert changes(reader) == [("transition", None, "Completed"), ("transition", None, "Chatting")]
@@ -524,7 +525,7 @@ async def quarantine(intake: Intake, journal: SqliteJournal, *messages: Message)
     """Put messages into the quarantine, and ask for them to be tried again."""
     await intake.take(batch(*messages))
     for quarantined in journal.reader().quarantined():
-        assert journal.reader().retry_quarantined(quarantined.seq)
+        assert retry_quarantined(journal.reader(), quarantined.seq)
 
 
 async def test_retry(journal: SqliteJournal, intake: Intake, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:

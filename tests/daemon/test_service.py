@@ -49,7 +49,7 @@ from fbsessiond.service import (
 from fbsessiond.service_manager import ServiceManager
 from fbsessiond.settings import JournalSettings
 from fbsessiond.testing import VirtualClock, run_virtual
-from journal_parts import NOW, after, append, draft, lease, misfit, settle
+from journal_parts import NOW, after, append, draft, lease, misfit, retry_quarantined, settle
 from test_prometheus import promtool, with_promtool
 from trace_parts import collecting
 
@@ -357,7 +357,7 @@ def test_keeping_house(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) 
             await append(journal, draft(f"T{number}", "Completed"), at=NOW - timedelta(hours=2))
         await append(journal, draft("T300", "Completed"))
         await asyncio.sleep(0.5)
-        assert journal.reader().retry_quarantined(1)
+        assert retry_quarantined(journal.reader(), 1)
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
         assert states(journal)[-1] == "Invited"
         await asyncio.sleep(2 * PRUNE_EVERY * HOUSEKEEPING_SECONDS)

@@ -27,7 +27,7 @@ from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from fuzzing.journals import TABLES
-from journal_parts import NOW, after, append, draft, kill, lease, life, misfit, other, prove, settle
+from journal_parts import NOW, after, append, draft, kill, lease, life, misfit, other, prove, retry_quarantined, settle
 
 LATER = NOW + timedelta(hours=1)
 SESSIONS = ("S1", "S2")
@@ -157,4 +157,4 @@ async def _fill(journal: SqliteJournal) -> None:
     await journal.settle([Settlement(first, DeliveryState.DELIVERED, 1, follow_ups=asked)], NOW)
     await journal.lease_follow_ups(1, NOW, after(60))
     await journal.agree("agent1", after(5))
-    assert journal.reader().retry_quarantined(1)
+    assert retry_quarantined(journal.reader(), 1)

@@ -14,6 +14,7 @@ from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.message import Batch, Message, Origin
 from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 from fuzzing.journals import check_journal, emptied
+from journal_parts import retry_quarantined
 
 
 def take_messages(data: bytes) -> None:
@@ -25,7 +26,7 @@ def take_messages(data: bytes) -> None:
         check_journal(reader)
         quarantined = list(reader.quarantined())
         for one in quarantined:
-            assert reader.retry_quarantined(one.seq)
+            assert retry_quarantined(reader, one.seq)
         run_quietly(journal, [])
         assert list(reader.quarantined()) == quarantined
 

@@ -192,6 +192,7 @@ SURFACES = [
     "journal stats",
     "journal stats --json",
     "journal verify",
+    "journal acts",
     "journal reveals",
     "audit verify",
     "check --live",
@@ -208,7 +209,7 @@ PATHS = (
 NO_SURFACES = [
     *("run", "replay", "rehearse", "simulate", "operate", "init", "new-handler"),
     *("schema config", "schema notification", "schema asyncapi"),
-    *("dead retry", "dead drop", "quarantine retry"),
+    *("dead retry", "dead drop", "quarantine retry", "quarantine drop"),
 ]
 """The others: what they write is looked at otherwise, or holds nothing that was received."""
 

@@ -4,7 +4,8 @@ import dataclasses
 
 import typer
 
-from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
+from fbsessiond.acts import act_record, acts_shown
+from fbsessiond.cli.options import AsJson, Config, JournalUrl, Reveal, reading
 from fbsessiond.cli.printing import cell, new_table, print_json, print_line, print_table, progress
 from fbsessiond.dates import iso
 
@@ -53,6 +54,25 @@ def reveals(config: Config = None, journal: JournalUrl = None, as_json: AsJson =
         print_table(table)
     elif not as_json:
         print_line("No customer data was ever revealed.")
+
+
+@app.command(epilog="Example: fbsessiond journal acts --json")
+def acts(config: Config = None, journal: JournalUrl = None, as_json: AsJson = False, reveal: Reveal = False) -> None:
+    """List who retried or dropped what, and why.
+
+    That is each dead letter and each message of the quarantine, on the page, too.
+    """
+    table = new_table("AT", "BY", "ACT", "SUBJECT", "BECAUSE")
+    with reading(journal, config, reveal=reveal) as reader:
+        for act in acts_shown(reader, reveal=reveal):
+            if as_json:
+                print_json(act_record(act))
+            else:
+                table.add_row(*map(cell, (iso(act.at), act.by, act.kind, act.subject, act.because)))
+    if table.rows:
+        print_table(table)
+    elif not as_json:
+        print_line("Nothing was retried or dropped.")
 
 
 @app.command(epilog="Example: fbsessiond journal stats --json")

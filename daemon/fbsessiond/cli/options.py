@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -11,6 +12,7 @@ import typer
 
 from fbsessiond.clock import SystemClock
 from fbsessiond.configuration import load
+from fbsessiond.durations import parse_duration
 from fbsessiond.environment import user
 from fbsessiond.errors import JournalError
 from fbsessiond.journal.engines import open_reader
@@ -41,6 +43,31 @@ AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON Line
 
 Reveal: TypeAlias = Annotated[
     bool, typer.Option("--reveal", help="Show customer data instead of tokens for it; who did is written down.")
+]
+
+
+def point_in_time(text: str) -> datetime:
+    """Read how long ago, or when: `2h`, `2026-11-30`, `2026-11-30T09:14Z`, UTC unless it says otherwise."""
+    try:
+        return SystemClock().now() - parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        at = datetime.fromisoformat(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter("should be how long ago, as '2h', or when, as '2026-11-30T09:14Z'") from None
+
+
+Since: TypeAlias = Annotated[
+    datetime | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        parser=point_in_time,
+        help="Only what is later: how long ago, as 2h, or when, as 2026-11-30T09:14Z.",
+        show_default=False,
+    ),
 ]
 
 

@@ -4,21 +4,24 @@ import difflib
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from typing import Annotated, Any
 
 import typer
 
+from fbsessiond.acts import act_record, act_told, acts_shown
 from fbsessiond.cli.export import to_record as entry_record
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, Reveal, reading
 from fbsessiond.cli.printing import print_json, print_line
 from fbsessiond.clock import SystemClock
 from fbsessiond.configuration import load
 from fbsessiond.dates import iso
+from fbsessiond.dead_letters import DeadLetter
 from fbsessiond.gap import Gap
 from fbsessiond.journal.interface import Reader
-from fbsessiond.journal.records import Entry, FollowUpRecord
+from fbsessiond.journal.records import Act, ActKind, Entry, FollowUpRecord
 from fbsessiond.logs import printable
 from fbsessiond.transition import Kind
 from fbsessiond.why import (
@@ -66,7 +69,7 @@ def why(
         if not found:
             sys.stderr.write(f"fbsessiond: {printable(_not_there(reader, session, agent))}\n")
             raise typer.Exit(1)
-        show = _Showing(None if reveal else reader.redaction_key(), now)
+        show = _Showing(reader, None if reveal else reader.redaction_key(), now)
         for number, timeline in enumerate(found):
             if as_json:
                 for record in show.records(timeline):
@@ -79,7 +82,8 @@ def why(
 class _Showing:
     """How a timeline is shown, with customer data or without."""
 
-    def __init__(self, redaction_key: bytes | None, now: datetime) -> None:
+    def __init__(self, reader: Reader, redaction_key: bytes | None, now: datetime) -> None:
+        self._reader = reader
         self._key = redaction_key
         self._now = now
 
@@ -123,6 +127,7 @@ class _Showing:
             yield f"    {fate.delivery.handler}: {delivery_told(fate, self._now)}"
             for line in (self._reason(fate.delivery.because, entry) or "").splitlines():
                 yield f"        {line}"
+            yield from self._act_lines(fate.delivery, "        ")
             for one in fate.follow_ups:
                 yield from self._follow_up_lines(one, entry)
         for name in moment.not_asked:
@@ -133,6 +138,12 @@ class _Showing:
         yield f"        {one.step}. {follow_up_told(one)}{on}"
         for line in (self._reason(one.progress.because, entry) or "").splitlines():
             yield f"            {line}"
+        yield from self._act_lines(one, "            ")
+
+    def _act_lines(self, on: DeadLetter, indent: str) -> Iterator[str]:
+        """Yield who tried it again or dropped it; why it was dropped stands there as the reason already."""
+        for act in self._acts(on):
+            yield f"{indent}{act_told(act if act.kind is ActKind.RETRY else replace(act, because=None))}"
 
     def _delivery_record(self, fate: Fate, entry: Entry) -> dict[str, Any]:
         delivery = fate.delivery
@@ -147,6 +158,7 @@ class _Showing:
             "behind": fate.behind,
             "told": delivery_told(fate, self._now),
             "is_configured": fate.is_configured,
+            "acts": [act_record(act) for act in self._acts(delivery)],
             "follow_ups": [self._follow_up_record(one, entry) for one in fate.follow_ups],
         }
 
@@ -160,7 +172,11 @@ class _Showing:
             "attempts": one.attempts,
             "at": iso(one.at),
             "told": follow_up_told(one),
+            "acts": [act_record(act) for act in self._acts(one)],
         }
+
+    def _acts(self, on: DeadLetter) -> Iterator[Act]:
+        return acts_shown(self._reader, on.id, reveal=self._key is None)
 
     def _reason(self, because: str | None, entry: Entry | None) -> str | None:
         """Return a reason as it can be shown; of another session's only what holds no customer data."""

@@ -12,12 +12,15 @@ from fbsessiond.finding import Finding
 from fbsessiond.follow_up import Progress
 from fbsessiond.gap import Gap, Watched
 from fbsessiond.journal.records import (
+    Act,
+    ActKind,
     Backlog,
     DeliveryRecord,
     Draft,
     Entry,
     FollowUpLease,
     FollowUpRecord,
+    GivenUp,
     Lease,
     Misfit,
     Quarantined,
@@ -201,8 +204,11 @@ class Journal(ABC):
         """Return the quarantined messages that a person asked to try again."""
 
     @abstractmethod
-    async def release_quarantined(self, quarantined: Quarantined, drafts: Sequence[Draft], error: str | None) -> None:
-        """Write what trying a quarantined message again gave: entries, and it leaves; or an error, and it stays."""
+    async def release_quarantined(self, quarantined: Quarantined, drafts: Sequence[Draft], error: str | None) -> bool:
+        """Write what trying a quarantined message again gave: entries, and it leaves; or an error, and it stays.
+
+        False where a person dropped it meanwhile; then nothing is written.
+        """
 
     @abstractmethod
     async def take_reveals(self) -> Sequence[Reveal]:
@@ -228,7 +234,7 @@ class Journal(ABC):
 class Reader(ABC):
     """The journal as the reading verbs see it, while a daemon writes it too. The few changes here are a person's.
 
-    What is yielded can be changed on the way: `retry_dead` in a loop over `dead()`, for example. What can't be read is
+    What is yielded can be changed on the way: `act` in a loop over `dead()`, for example. What can't be read is
     a `JournalError`; `verify` yields that, too.
     """
 
@@ -268,14 +274,6 @@ class Reader(ABC):
         """Yield follow-ups that a person has to look at: parked and failed."""
 
     @abstractmethod
-    def retry_follow_up(self, record: FollowUpRecord, now: datetime) -> bool:
-        """Intend a parked or failed follow-up anew; False where it is neither any more."""
-
-    @abstractmethod
-    def drop_follow_up(self, record: FollowUpRecord, reason: str, now: datetime) -> bool:
-        """Withdraw a parked or failed follow-up for good; False where it is neither any more."""
-
-    @abstractmethod
     def watched(self, *, agent: str | None = None) -> Iterator[Watched]:
         """Yield what is known of the time in which it was listened for an agent, or for each, by name."""
 
@@ -304,19 +302,18 @@ class Reader(ABC):
         """Return the secret of the tokens that stand for customer data in what this journal shows."""
 
     @abstractmethod
-    def retry_dead(self, record: DeliveryRecord, now: datetime) -> bool:
-        """Make a dead letter due again, with all its attempts; False where it is no dead letter any more.
+    def act(self, on: GivenUp, kind: ActKind, *, by: str, at: datetime, because: str | None = None) -> bool:
+        """Do what a person wants with something that was given up, and write down who did it, in one transaction.
 
-        It goes before what waits in its session, and after what runs.
+        False where it isn't given up any more; then nothing is written. A delivery that is retried has all its attempts
+        again, and goes before what waits in its session, and after what runs. A follow-up is intended anew, with the
+        steps that were withdrawn with it. What is dropped is withdrawn for good, with the reason; a message is kept,
+        but is in the quarantine no more.
         """
 
     @abstractmethod
-    def drop_dead(self, record: DeliveryRecord, reason: str, now: datetime) -> bool:
-        """Withdraw a dead letter for good, with the reason; False where it is no dead letter any more."""
-
-    @abstractmethod
-    def retry_quarantined(self, seq: int) -> bool:
-        """Ask that a quarantined message be read again; False where it isn't in the quarantine any more."""
+    def acts(self, *, subject: str | None = None) -> Iterator[Act]:
+        """Yield what persons did, with one subject or with all, in order; forgotten by age alone."""
 
     @abstractmethod
     def note_reveal(self, at: datetime, by: str, command: str) -> None:

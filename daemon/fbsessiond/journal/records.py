@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TypeAlias
 
 from fbsessiond.conditions import Throttle
 from fbsessiond.follow_up import FollowUp, FollowUpState, Progress
@@ -142,6 +143,31 @@ class Quarantined:
     error: str
     raw: bytes
 
+    @property
+    def id(self) -> str:
+        """`quarantine/3`; a delivery's begins with a digit."""
+        return f"quarantine/{self.seq}"
+
+
+class ActKind(StrEnum):
+    """What a person does with something that was given up."""
+
+    RETRY = "retry"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What a person did with something that was given up."""
+
+    subject: str
+    """The id of a delivery, a follow-up, or a message in the quarantine: `42/audit`, `42/wrap-up/1`, `quarantine/3`."""
+    kind: ActKind
+    at: datetime
+    by: str
+    """Who, as far as that is known: `alice (uid 1000)`."""
+    because: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
@@ -275,3 +301,7 @@ class FollowUpRecord:
     def id(self) -> str:
         """`42/wrap-up/1`."""
         return f"{self.seq}/{self.handler}/{self.step}"
+
+
+GivenUp: TypeAlias = DeliveryRecord | FollowUpRecord | Quarantined
+"""What waits for a person: a dead letter, a follow-up that is parked or failed, a message in the quarantine."""

@@ -14,11 +14,12 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from fbsessiond import dead_letters
 from fbsessiond.clock import Clock
+from fbsessiond.dead_letters import find_dead
 from fbsessiond.environment import name_of
 from fbsessiond.errors import JournalError
 from fbsessiond.journal.interface import Reader
+from fbsessiond.journal.records import ActKind
 from fbsessiond.page.changes import Changes
 from fbsessiond.page.figures import Figures
 from fbsessiond.page.guard import COOKIE, SIGNED_IN, Guard, Place, Refusal
@@ -184,30 +185,26 @@ class Page:
         if refusal := self.guard.refuses_to_change(request):
             return _refused(refusal)
         wanted = await _body(request, _Letter)
-        return self._act(request, "retry", wanted.delivery)
+        return self._act(request, ActKind.RETRY, wanted.delivery)
 
     async def _drop(self, request: web.Request) -> web.Response:
         if refusal := self.guard.refuses_to_change(request):
             return _refused(refusal)
         wanted = await _body(request, _Dropped)
-        return self._act(request, "drop", wanted.delivery, wanted.reason)
+        return self._act(request, ActKind.DROP, wanted.delivery, wanted.reason)
 
-    def _act(self, request: web.Request, act: str, delivery: str, reason: str | None = None) -> web.Response:
+    def _act(self, request: web.Request, kind: ActKind, delivery: str, reason: str | None = None) -> web.Response:
         """Do what a person wants with a dead letter."""
         now, who = self._clock.now(), self._who(request)
+        by = f"{who}, on the page"
         try:
-            dead = dead_letters.find_dead(self._reader, delivery)
-            if dead is None:
-                is_done = False
-            elif reason is None:
-                is_done = dead_letters.retry(self._reader, dead, now)
-            else:
-                is_done = dead_letters.drop(self._reader, dead, f"{reason} (by {who}, on the page)", now)
+            dead = find_dead(self._reader, delivery)
+            is_done = dead is not None and self._reader.act(dead, kind, by=by, at=now, because=reason)
         except JournalError as error:
             return _json({"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
         if not is_done:
             return _json({"error": "it is no dead letter any more"}, HTTPStatus.CONFLICT)
-        log.warning("page.acted", act=act, delivery=delivery, by=who)
+        log.warning("page.acted", act=kind.value, delivery=delivery, by=who)
         return _json({})
 
     def _who(self, request: web.Request) -> str:

@@ -1,10 +1,17 @@
+import asyncio
+import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cli_parts import CANARY, HOSTILE, SESSION, Command, notification, write_lines
-from fbsessiond.journal.engines import open_reader
+from fbsessiond.clock import SystemClock
+from fbsessiond.dead_letters import find_dead
+from fbsessiond.environment import user
+from fbsessiond.journal.engines import open_journal, open_reader
+from fbsessiond.journal.records import ActKind, DeliveryState, Settlement
 
 FIELDS = ["delivery", "handler", "session", "after", "attempts", "reason", "at"]
 
@@ -65,7 +72,8 @@ def test_show(fbsessiond: Command, journal: str) -> None:
     assert CANARY not in ran.out
     assert CANARY in fbsessiond("dead", "show", "2/fragile", "--journal", journal, "--reveal").out
     (listed, _) = fbsessiond("dead", "list", "--json", "--journal", journal).records
-    assert fbsessiond("dead", "show", "2/fragile", "--json", "--journal", journal).records == [listed]
+    (shown,) = fbsessiond("dead", "show", "2/fragile", "--json", "--journal", journal).records
+    assert shown == {**listed, "acts": []}
 
 
 def test_retry(fbsessiond: Command, journal: str, configuration: Path) -> None:
@@ -82,17 +90,17 @@ def test_retry(fbsessiond: Command, journal: str, configuration: Path) -> None:
 
 def test_drop(fbsessiond: Command, journal: str) -> None:
     """A dead letter that is dropped is withdrawn for good, and why is kept with it."""
-    ran = fbsessiond("dead", "drop", "2/fragile", "--reason", "a test session", "--journal", journal)
+    ran = fbsessiond("dead", "drop", "2/fragile", "--because", "a test session", "--journal", journal)
     assert (ran.status, ran.lines) == (0, ["2/fragile is withdrawn."])
     assert states(journal)[1][1:] == ("withdrawn", 1, "dropped: a test session")
-    assert fbsessiond("dead", "drop", "2/fragile", "--reason", "again", "--journal", journal).status == 2
+    assert fbsessiond("dead", "drop", "2/fragile", "--because", "again", "--journal", journal).status == 2
 
 
 def test_drop_without_reason(fbsessiond: Command, journal: str) -> None:
     """Nothing is dropped without a reason."""
     ran = fbsessiond("dead", "drop", "2/fragile", "--journal", journal)
     assert ran.status == 2
-    assert "Missing option '--reason'" in ran.err
+    assert "Missing option '--because'" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -102,12 +110,123 @@ def test_drop_without_reason(fbsessiond: Command, journal: str) -> None:
 @pytest.mark.parametrize("verb", ["show", "retry", "drop"])
 def test_unknown(fbsessiond: Command, journal: str, verb: str, delivery: str) -> None:
     """A delivery that is no dead letter is told, with where those that are can be seen."""
-    reason = ["--reason", "x"] if verb == "drop" else []
+    reason = ["--because", "x"] if verb == "drop" else []
     ran = fbsessiond("dead", verb, "--journal", journal, *reason, "--", delivery)
     assert ran.status == 2
     assert f"there is no dead letter '{delivery}'" in " ".join(ran.err.split())
     assert "fbsessiond dead list" in " ".join(ran.err.split())
     assert ran.out == ""
+
+
+def test_record(fbsessiond: Command, journal: str) -> None:
+    """Who dropped it, when and why is written down with it."""
+    began = SystemClock().now()
+    fbsessiond("dead", "drop", "2/fragile", "--because", "a test session", "--journal", journal)
+    with closing(open_reader(journal, Path())) as reader:
+        (act,) = reader.acts()
+    assert (act.subject, act.kind, act.by, act.because) == ("2/fragile", "drop", user(), "a test session")
+    assert began <= act.at <= SystemClock().now()
+
+
+def test_show_acts(fbsessiond: Command, journal: str) -> None:
+    """What was done with it before is shown with it, with tokens for what the customer said."""
+    with closing(open_reader(journal, Path())) as reader:
+        (dead, _) = reader.dead()
+        asyncio.run(killed_again(journal, dead.id))
+    ran = fbsessiond("dead", "show", "2/fragile", "--journal", journal)
+    (told,) = (line for line in ran.lines if line.startswith("act "))
+    assert told.startswith(f"act       retried by {user()} at 20")
+    assert re.search(r"Z: \[[a-z-]+:[0-9a-f]{8}\] is known$", told)
+    ran = fbsessiond("dead", "show", "2/fragile", "--json", "--reveal", "--journal", journal)
+    (act,) = ran.records[0]["acts"]
+    assert list(act) == ["subject", "act", "at", "by", "because"]
+    assert (act["subject"], act["act"], act["by"]) == ("2/fragile", "retry", user())
+    assert act["because"] == f"{CANARY} is known"
+
+
+async def killed_again(url: str, delivery: str) -> None:
+    """Have a dead letter tried again by a person, and in vain."""
+    with closing(open_journal(url, Path(), SystemClock().now())) as journal:
+        now = SystemClock().now()
+        found = find_dead(journal.reader(), delivery)
+        assert found is not None
+        journal.reader().act(found, ActKind.RETRY, by=user(), at=now, because=f"{CANARY} is known")
+        (lease,) = await journal.lease(found.handler, 1, now, now)
+        await journal.settle([Settlement(lease, DeliveryState.DEAD, 1, "again")], now)
+
+
+BOTH = ["2/fragile", "4/fragile"]
+
+
+@pytest.mark.parametrize(
+    ("options", "deliveries"),
+    [
+        (["--all"], BOTH),
+        (["--all", "--limit", "1"], BOTH[:1]),
+        (["--handler", "fragile"], BOTH),
+        (["--session", SESSION, "--limit", "5"], BOTH),
+        (["--since", "2h"], BOTH),
+        (["--since", "2020-01-01"], BOTH),
+        (["--reason", "LOOKUPERROR"], BOTH[:1]),
+        (["--reason", "rejected by the handler: don't know"], BOTH[1:]),
+        (["--handler", "fragile", "--reason", "rejected", "--since", "1h"], BOTH[1:]),
+        (["--handler", "log"], []),
+        (["--session", "S2"], []),
+        (["--since", "2999-01-01T00:00Z"], []),
+        (["--reason", CANARY], []),
+        (["--handler", "fragile", "--reason", "broken pipe"], []),
+    ],
+)
+def test_filters(fbsessiond: Command, journal: str, options: list[str], deliveries: list[str]) -> None:
+    """Those that fit all options are listed, tried again or dropped; what a customer said finds none."""
+    if "--all" not in options:
+        ran = fbsessiond("dead", "list", "--json", *options, "--journal", journal)
+        assert [one["delivery"] for one in ran.records] == deliveries
+    ran = fbsessiond("dead", "retry", *options, "--yes", "--json", "--journal", journal)
+    assert [one["subject"] for one in ran.records] == deliveries
+    if not deliveries:
+        assert (ran.status, ran.err) == (1, "fbsessiond: there is no such dead letter\n")
+        return
+    assert {(one["act"], one["by"], one["because"]) for one in ran.records} == {("retry", user(), None)}
+    left = [one["delivery"] for one in fbsessiond("dead", "list", "--json", "--journal", journal).records]
+    assert left == [one for one in BOTH if one not in deliveries]
+
+
+def test_drop_many(fbsessiond: Command, journal: str) -> None:
+    """Many are dropped with one reason."""
+    ran = fbsessiond("dead", "drop", "--all", "--because", "a test", "--yes", "--journal", journal)
+    assert (ran.status, ran.lines) == (0, ["2 dead letters are withdrawn."])
+    assert [one[1:] for one in states(journal)[1:]] == [("withdrawn", 1, "dropped: a test")] * 2
+
+
+def test_several_named(fbsessiond: Command, journal: str) -> None:
+    """Several can be named, once or twice; where one isn't there, nothing is done with any."""
+    ran = fbsessiond("dead", "retry", "2/fragile", "9/fragile", "--journal", journal)
+    assert (ran.status, ran.out) == (2, "")
+    assert [one[1] for one in states(journal)] == ["delivered", "dead", "dead"]
+    ran = fbsessiond("dead", "retry", "4/fragile", "2/fragile", "4/fragile", "--journal", journal)
+    (line,) = ran.lines
+    assert line.startswith("2 dead letters are tried again within a second")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "which ones? Name them, choose them by options, or say --all"),
+        (["--limit", "3", "--yes"], "which ones?"),
+        (["2/fragile", "--all"], "not both"),
+        (["2/fragile", "--handler", "fragile"], "not both"),
+        (["--since", "yesterday"], "how long ago, as '2h', or when, as '2026-11-30T09:14Z'"),
+        (["--all", "--limit", "0"], "should be greater than or equal to 1"),
+        (["--all"], "nobody can be asked here whether to retry 2 dead letters; --yes says so"),
+    ],
+)
+def test_usage(fbsessiond: Command, journal: str, arguments: list[str], told: str) -> None:
+    """What doesn't say which ones, or that they are meant, is a mistake of usage; nothing is done."""
+    ran = fbsessiond("dead", "retry", *arguments, "--journal", journal)
+    assert (ran.status, ran.out) == (2, "")
+    assert told in " ".join(ran.err.split())
+    assert [one[1] for one in states(journal)] == ["delivered", "dead", "dead"]
 
 
 @pytest.fixture
@@ -161,10 +280,10 @@ def test_retry_follow_up(fbsessiond: Command, parked: str) -> None:
 
 def test_drop_follow_up(fbsessiond: Command, parked: str) -> None:
     """One that is dropped is withdrawn for good."""
-    ran = fbsessiond("dead", "drop", "1/wrap-up/1", "--reason", "no use", "--journal", parked)
+    ran = fbsessiond("dead", "drop", "1/wrap-up/1", "--because", "no use", "--journal", parked)
     assert (ran.status, ran.lines) == (0, ["1/wrap-up/1 is withdrawn."])
     assert progresses(parked)[:2] == [("1/wrap-up/1", "withdrawn"), ("1/wrap-up/2", "withdrawn")]
-    assert fbsessiond("dead", "drop", "1/wrap-up/1", "--reason", "again", "--journal", parked).status == 2
+    assert fbsessiond("dead", "drop", "1/wrap-up/1", "--because", "again", "--journal", parked).status == 2
 
 
 def test_hostile(fbsessiond: Command, configuration: Path, tmp_path: Path) -> None:

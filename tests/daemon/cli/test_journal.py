@@ -2,7 +2,7 @@ import sqlite3
 from dataclasses import fields
 from pathlib import Path
 
-from cli_parts import Command
+from cli_parts import CANARY, Command
 from fbsessiond.environment import user
 from fbsessiond.journal.records import Statistics
 
@@ -92,3 +92,19 @@ def test_reveals(fbsessiond: Command, journal: str) -> None:
     shown = fbsessiond("journal", "reveals", "--journal", journal)
     assert shown.lines[0].split() == ["AT", "BY", "COMMAND"]
     assert shown.lines[1].endswith(f"export --reveal --journal {journal}")
+
+
+def test_acts(fbsessiond: Command, journal: str) -> None:
+    """Who retried or dropped what, and why, can be listed."""
+    assert fbsessiond("journal", "acts", "--journal", journal).lines == ["Nothing was retried or dropped."]
+    assert fbsessiond("journal", "acts", "--json", "--journal", journal).lines == []
+    fbsessiond("dead", "retry", "2/fragile", "--journal", journal)
+    fbsessiond("dead", "drop", "4/fragile", "--because", f"{CANARY}, too, is gone", "--journal", journal)
+    ran = fbsessiond("journal", "acts", "--journal", journal)
+    assert ran.lines[0].split() == ["AT", "BY", "ACT", "SUBJECT", "BECAUSE"]
+    assert [user() in line for line in ran.lines[1:]] == [True, True]
+    assert ran.lines[1].endswith("retry  2/fragile")
+    assert CANARY not in ran.out
+    first, second = fbsessiond("journal", "acts", "--json", "--reveal", "--journal", journal).records
+    assert (first["subject"], first["act"], first["because"]) == ("2/fragile", "retry", None)
+    assert (second["by"], second["because"]) == (user(), f"{CANARY}, too, is gone")

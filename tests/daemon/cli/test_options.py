@@ -1,11 +1,14 @@
 import os
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import typer
 
 from cli_parts import CANARY, Command
+from fbsessiond.cli.options import point_in_time
 from fbsessiond.clock import SystemClock
 from fbsessiond.environment import user
 from fbsessiond.journal.engines import open_reader
@@ -15,10 +18,12 @@ READING = [
     ["dead", "list"],
     ["dead", "show", "1/log"],
     ["dead", "retry", "1/log"],
-    ["dead", "drop", "1/log", "--reason", "x"],
+    ["dead", "drop", "1/log", "--because", "x"],
     ["quarantine", "list"],
     ["quarantine", "show", "1"],
     ["quarantine", "retry", "1"],
+    ["quarantine", "drop", "1", "--because", "x"],
+    ["journal", "acts"],
     ["journal", "verify"],
     ["journal", "stats"],
 ]
@@ -113,3 +118,31 @@ def test_journal_of_the_configuration(
     monkeypatch.chdir("/")
     monkeypatch.setenv("FBSESSIOND_STATE_DIRECTORY", str(configuration.parent))
     assert fbsessiond("export").lines == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-11-30", datetime(2026, 11, 30, tzinfo=UTC)),
+        ("2026-11-30T09:14", datetime(2026, 11, 30, 9, 14, tzinfo=UTC)),
+        ("2026-11-30T09:14Z", datetime(2026, 11, 30, 9, 14, tzinfo=UTC)),
+        ("2026-11-30 09:14:05.5+02:00", datetime(2026, 11, 30, 7, 14, 5, 500_000, tzinfo=UTC)),
+    ],
+)
+def test_point_in_time(text: str, at: datetime) -> None:
+    """A point in time is UTC, unless it says otherwise."""
+    assert point_in_time(text) == at
+    assert point_in_time(text).tzinfo is UTC
+
+
+def test_how_long_ago() -> None:
+    """A duration is how long ago."""
+    before = SystemClock().now()
+    assert before - timedelta(hours=2) <= point_in_time("2h") <= SystemClock().now() - timedelta(hours=2)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2 weeks", "-2h", "2026-02-30", "0001-01-01T00:00+10:00"])
+def test_no_point_in_time(text: str) -> None:
+    """Anything else is a mistake of usage."""
+    with pytest.raises(typer.BadParameter, match="how long ago, as '2h', or when"):
+        point_in_time(text)

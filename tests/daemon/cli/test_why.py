@@ -1,5 +1,6 @@
 import ast
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 
 import fbsessiond
 from cli_parts import CANARY, SESSION, Command
+from daemon.journal.suite.follow_ups import PARKED, ask, comment, end
 from fbsessiond import Operation
 from fbsessiond.conditions import Candidate, Condition
+from fbsessiond.environment import user
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.gap import GapCause
 from fbsessiond.handler import Delivery, Done, Handler, Outcome
@@ -281,3 +284,40 @@ def test_reasons(fbsessiond: Command) -> None:
         for line in because.splitlines():
             assert line.strip() in lines
         assert f"{because.splitlines()[-1]}, too".strip() in lines
+
+
+def test_acts(fbsessiond: Command, journal: str) -> None:
+    """Who retried or dropped a delivery stands with it, with a token for what the customer said."""
+    fbsessiond("dead", "retry", "2/fragile", "--because", f"{CANARY} is known", "--journal", journal)
+    fbsessiond("dead", "drop", "4/fragile", "--because", "a test", "--journal", journal)
+    ran = fbsessiond("why", SESSION, "--journal", journal)
+    retried, dropped = (line.strip() for line in ran.lines if f" by {user()} at " in line)
+    assert re.fullmatch(rf"retried by {re.escape(user())} at 20\S+Z: \[[a-z-]+:[0-9a-f]{{8}}\] is known", retried)
+    assert dropped.startswith("dropped by ")
+    assert dropped.endswith("Z")
+    assert "        dropped: a test" in ran.lines
+    records = fbsessiond("why", SESSION, "--json", "--reveal", "--journal", journal).records
+    acts = [act for record in records for delivery in record["deliveries"] for act in delivery["acts"]]
+    assert [(act["subject"], act["act"], act["by"]) for act in acts] == [
+        ("2/fragile", "retry", user()),
+        ("4/fragile", "drop", user()),
+    ]
+    assert acts[0]["because"] == f"{CANARY} is known"
+
+
+def test_acts_on_follow_ups(fbsessiond: Command) -> None:
+    """And so it is with a follow-up."""
+    written(parked)
+    fbsessiond("dead", "retry", "1/wrap-up/1", "--because", "seen at the desktop", "--journal", URL)
+    ran = fbsessiond("why", "S1", "--journal", URL)
+    (told,) = (line for line in ran.lines if "retried by" in line)
+    assert told.startswith(f"            retried by {user()} at 20")
+    (record,) = fbsessiond("why", "S1", "--json", "--journal", URL).records
+    ((act,),) = (one["acts"] for one in record["deliveries"][0]["follow_ups"])
+    assert (act["subject"], act["because"]) == ("1/wrap-up/1", "seen at the desktop")
+
+
+async def parked(journal: Journal) -> None:
+    """Write a session whose follow-up is parked."""
+    await ask(journal, comment(1))
+    await end(journal, PARKED)

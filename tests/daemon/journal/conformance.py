@@ -4,6 +4,7 @@ An engine runs it by a class and a fixture `engine` for each of its kinds of jou
 `JournalConformance`, and `DurableConformance` where a journal outlives its process.
 """
 
+from daemon.journal.suite.acting import Acting, ReopenedActing
 from daemon.journal.suite.appending import Appending
 from daemon.journal.suite.dead_letters import DeadLetters
 from daemon.journal.suite.delivering import Delivering
@@ -18,10 +19,12 @@ from daemon.journal.suite.waiting import Waiting
 
 
 class JournalConformance(
-    Appending, Delivering, DeadLetters, Quarantining, Forgetting, Reading, FollowUps, Gaps, Revealing, Waiting
+    Appending, Delivering, DeadLetters, Quarantining, Forgetting, Reading, FollowUps, Gaps, Acting, Revealing, Waiting
 ):
     """What every journal does."""
 
 
-class DurableConformance(JournalConformance, Reopening, ReopenedFollowUps, ReopenedGaps, ReopenedRevealing):
+class DurableConformance(
+    JournalConformance, Reopening, ReopenedFollowUps, ReopenedGaps, ReopenedActing, ReopenedRevealing
+):
     """What every journal does that outlives its process."""

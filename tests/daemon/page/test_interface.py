@@ -115,8 +115,9 @@ async def test_drop(tmp_path: Path) -> None:
             assert await there.post("/api/dead-letters/drop", wanted, **BEARER) == (200, {})
         assert dead(there) == []
         (dropped,) = [one for one in there.reader.deliveries() if one.id == "2/crm"]
-        because = "dropped: a test session (by somebody at 127.0.0.1, on the page)"
-        assert (dropped.state, dropped.because) == ("withdrawn", because)
+        assert (dropped.state, dropped.because) == ("withdrawn", "dropped: a test session")
+        (act,) = there.reader.acts(subject="2/crm")
+        assert (act.kind, act.by, act.because) == ("drop", "somebody at 127.0.0.1, on the page", "a test session")
 
 
 @pytest.mark.parametrize(

@@ -211,19 +211,20 @@ class SqliteJournal(Journal):
         """Read what a person marked, in this process or another."""
         return self._guarded(lambda: quarantine.retries(self.connection))
 
-    async def release_quarantined(self, quarantined: Quarantined, drafts: Sequence[Draft], error: str | None) -> None:
+    async def release_quarantined(self, quarantined: Quarantined, drafts: Sequence[Draft], error: str | None) -> bool:
         """Write the entries, and that the message left the quarantine, in one transaction."""
         messages = tuple(draft.message for draft in drafts)
         batch = Batch(quarantined.agent, quarantined.origin, quarantined.received_at, messages)
 
-        def work() -> None:
+        def work() -> bool:
             if error is not None:
-                quarantine.keep(self.connection, quarantined.seq, error)
-                return
-            self._append(batch, drafts, ())
-            quarantine.release(self.connection, quarantined.seq)
+                return quarantine.keep(self.connection, quarantined.seq, error)
+            is_there = quarantine.release(self.connection, quarantined.seq)
+            if is_there:
+                self._append(batch, drafts, ())
+            return is_there
 
-        await self._submit(work)
+        return await self._submit(work)
 
     async def take_reveals(self) -> Sequence[Reveal]:
         """Read what a person's command wrote, in this process or another."""

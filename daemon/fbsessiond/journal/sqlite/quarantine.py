@@ -37,14 +37,14 @@ def retries(connection: sqlite3.Connection) -> list[Quarantined]:
     return [to_quarantined(row) for row in connection.execute(_SQL["retries"])]
 
 
-def release(connection: sqlite3.Connection, seq: int) -> None:
-    """Note that a message became entries."""
-    connection.execute(_SQL["release"], (seq,))
+def release(connection: sqlite3.Connection, seq: int) -> bool:
+    """Note that a message becomes entries; False where a person dropped it meanwhile."""
+    return bool(connection.execute(_SQL["release"], (seq,)).rowcount)
 
 
-def keep(connection: sqlite3.Connection, seq: int, error: str) -> None:
-    """Note that a message still doesn't validate, and why."""
-    connection.execute(_SQL["keep"], (error, seq))
+def keep(connection: sqlite3.Connection, seq: int, error: str) -> bool:
+    """Note that a message still doesn't validate, and why; False where a person dropped it meanwhile."""
+    return bool(connection.execute(_SQL["keep"], (error, seq)).rowcount)
 
 
 def read(connection: sqlite3.Connection, *, seq: int | None) -> Iterator[Quarantined]:
@@ -55,6 +55,11 @@ def read(connection: sqlite3.Connection, *, seq: int | None) -> Iterator[Quarant
 def retry(connection: sqlite3.Connection, seq: int) -> bool:
     """Mark a message, so that it is read again; False where it isn't in the quarantine any more."""
     return bool(connection.execute(_SQL["retry"], (seq,)).rowcount)
+
+
+def drop(connection: sqlite3.Connection, seq: int) -> bool:
+    """Take a message out, whatever is wrong with it; False where it isn't in the quarantine any more."""
+    return bool(connection.execute(_SQL["drop"], (seq,)).rowcount)
 
 
 def count(connection: sqlite3.Connection) -> int:

@@ -7,18 +7,21 @@ INSERT INTO quarantine (seq, received_at, origin, agent, channel, error, raw, ch
 -- retries: what a person asked to read again
 SELECT seq, received_at, origin, agent, channel, error, raw FROM quarantine WHERE state = 'retry' ORDER BY seq;
 
--- release: it became entries
-UPDATE quarantine SET state = 'released' WHERE seq = ?;
+-- release: it became entries, unless a person dropped it meanwhile
+UPDATE quarantine SET state = 'released' WHERE seq = ? AND state = 'retry';
 
 -- keep: it still doesn't validate
-UPDATE quarantine SET state = 'kept', error = ? WHERE seq = ?;
+UPDATE quarantine SET state = 'kept', error = ? WHERE seq = ? AND state = 'retry';
 
 -- read: what is still in it
 SELECT seq, received_at, origin, agent, channel, error, raw FROM quarantine
-WHERE state <> 'released' AND (:seq IS NULL OR seq = :seq) ORDER BY seq;
+WHERE state IN ('kept', 'retry') AND (:seq IS NULL OR seq = :seq) ORDER BY seq;
 
 -- retry: asked by a person
-UPDATE quarantine SET state = 'retry' WHERE seq = ? AND state <> 'released';
+UPDATE quarantine SET state = 'retry' WHERE seq = ? AND state IN ('kept', 'retry');
+
+-- drop: by a person; it stays until its age has it forgotten
+UPDATE quarantine SET state = 'dropped' WHERE seq = ? AND state IN ('kept', 'retry');
 
 -- count: how many are still in it
 SELECT count(*) FROM quarantine WHERE state IN ('kept', 'retry');

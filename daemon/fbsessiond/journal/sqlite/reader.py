@@ -13,15 +13,18 @@ from fbsessiond.finding import Finding
 from fbsessiond.gap import Gap, Watched
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import (
+    Act,
+    ActKind,
     Backlog,
     DeliveryRecord,
     Entry,
     FollowUpRecord,
+    GivenUp,
     Quarantined,
     SessionRecord,
     Statistics,
 )
-from fbsessiond.journal.sqlite import deliveries, entries, follow_ups, gaps, quarantine, reveals
+from fbsessiond.journal.sqlite import acts, deliveries, entries, follow_ups, gaps, quarantine, reveals
 from fbsessiond.journal.sqlite.file import MEMORY, fact, open_to_read, open_to_write, schema
 from fbsessiond.journal.sqlite.rows import from_microseconds, to_microseconds
 from fbsessiond.reveal import Reveal
@@ -152,30 +155,14 @@ class SqliteReader(Reader):
         with self._reading() as connection:
             return fact(connection, "redaction_key")
 
-    def retry_dead(self, record: DeliveryRecord, now: datetime) -> bool:
-        """Put a dead letter back before whatever waits, in one transaction."""
+    def act(self, on: GivenUp, kind: ActKind, *, by: str, at: datetime, because: str | None = None) -> bool:
+        """Do it in a transaction of its own, which writes down who did it."""
         with self._changing() as connection:
-            return deliveries.revive(connection, record, to_microseconds(now))
+            return acts.carry_out(connection, on, Act(on.id, kind, at, by, because))
 
-    def drop_dead(self, record: DeliveryRecord, reason: str, now: datetime) -> bool:
-        """Mark a dead letter as withdrawn."""
-        with self._changing() as connection:
-            return deliveries.drop(connection, record, reason, to_microseconds(now))
-
-    def retry_follow_up(self, record: FollowUpRecord, now: datetime) -> bool:
-        """Intend a parked or failed follow-up anew, in one transaction."""
-        with self._changing() as connection:
-            return follow_ups.revive(connection, record, to_microseconds(now))
-
-    def drop_follow_up(self, record: FollowUpRecord, reason: str, now: datetime) -> bool:
-        """Mark a parked or failed follow-up as withdrawn."""
-        with self._changing() as connection:
-            return follow_ups.drop(connection, record, reason, to_microseconds(now))
-
-    def retry_quarantined(self, seq: int) -> bool:
-        """Mark a quarantined message: whoever writes the journal reads it again."""
-        with self._changing() as connection:
-            return quarantine.retry(connection, seq)
+    def acts(self, *, subject: str | None = None) -> Iterator[Act]:
+        """Yield the table's rows, those of a subject by their index."""
+        yield from self._guarded(lambda: acts.read(self._connection, subject=subject))
 
     def note_reveal(self, at: datetime, by: str, command: str) -> None:
         """Write it in a transaction of its own."""
@@ -229,7 +216,7 @@ class SqliteReader(Reader):
 
     def _unreadable(self) -> Iterator[Finding]:
         """Read it all as everybody else will, and tell what stands in the way: a value that somebody wrote by hand."""
-        reads = (self.deliveries, self.follow_ups, self.gaps, self.watched, self.quarantined, self.reveals)
+        reads = (self.deliveries, self.follow_ups, self.gaps, self.watched, self.quarantined, self.acts, self.reveals)
         for read in reads:
             try:
                 for _ in read():

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from fbsessiond.journal.documents import own_part
-from fbsessiond.journal.sqlite import deliveries, follow_ups, gaps, quarantine, waiting
+from fbsessiond.journal.sqlite import acts, deliveries, follow_ups, gaps, quarantine, waiting
 from fbsessiond.journal.sqlite.file import read_queries
 from fbsessiond.journal.sqlite.rows import checksum, to_microseconds
 
@@ -23,6 +23,7 @@ def forget(connection: sqlite3.Connection, before: datetime, most_bytes: int | N
     """Forget a bite of the oldest entries in the transaction that is open, and return how many there were."""
     oldest = to_microseconds(before)
     quarantine.forget(connection, oldest, BITE_ENTRIES)
+    acts.forget(connection, oldest, BITE_ENTRIES)
     gaps.forget(connection, oldest)
     waiting.forget(connection, oldest)
     is_too_large = most_bytes is not None and _used_bytes(connection) > most_bytes

@@ -120,7 +120,7 @@ CREATE TABLE quarantine (
     channel TEXT,
     error TEXT NOT NULL,
     raw BLOB NOT NULL,              -- word for word
-    state TEXT NOT NULL DEFAULT 'kept',     -- or: retry (a person asked), released (it became entries)
+    state TEXT NOT NULL DEFAULT 'kept',     -- or: retry (a person asked), released (it became entries), dropped
     checksum INTEGER NOT NULL       -- CRC-32 of received_at, origin, agent, channel and raw
 ) STRICT;
 
@@ -154,6 +154,18 @@ CREATE INDEX follow_ups_due ON follow_ups (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX follow_ups_open ON follow_ups (agent, session, seq, handler, step)
     WHERE state IN ('intended', 'sent', 'accepted');
 CREATE INDEX follow_ups_stuck ON follow_ups (seq) WHERE state IN ('intended', 'sent', 'accepted', 'parked', 'failed');
+
+-- What persons did with what was given up, written with it. Forgotten by age alone.
+CREATE TABLE acts (
+    id INTEGER PRIMARY KEY,
+    subject TEXT NOT NULL,          -- 42/audit, 42/wrap-up/1, quarantine/3
+    at INTEGER NOT NULL,
+    by TEXT NOT NULL,
+    kind TEXT NOT NULL,             -- retry, drop
+    because TEXT
+) STRICT;
+
+CREATE INDEX acts_in_full ON acts (subject, at, by, kind, because);
 
 -- Who had customer data shown, written before any is. Never forgotten.
 CREATE TABLE reveals (

@@ -27,7 +27,7 @@ from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY, Lock
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from fbsessiond.message import Batch, Origin
-from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, settle
+from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, retry_quarantined, settle
 
 
 class InMemory(Engine):
@@ -469,7 +469,7 @@ async def test_reader(journal: SqliteJournal) -> None:
     reading = journal.reader().entries()
     next(reading)
     another = journal.reader()
-    assert another.retry_quarantined(1)
+    assert retry_quarantined(another, 1)
     await append(journal, draft("S3"))
     assert [entry.session for entry in reading] == ["S2"]
     assert another.statistics().entries == 3

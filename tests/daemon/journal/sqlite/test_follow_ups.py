@@ -24,7 +24,7 @@ from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.sqlite import follow_ups
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import read_queries
-from journal_parts import NOW, after, append, other
+from journal_parts import NOW, after, append, drop, other, retry
 
 
 @pytest.fixture
@@ -75,10 +75,10 @@ async def test_stuck(journal: SqliteJournal, reader: Reader) -> None:
     await end(journal, PARKED)
     assert follow_up_states(reader) == ["parked", "withdrawn"]
     (record,) = reader.stuck_follow_ups()
-    assert reader.retry_follow_up(record, NOW)
-    assert not reader.retry_follow_up(record, NOW)
+    assert retry(reader, record, NOW)
+    assert not retry(reader, record, NOW)
     assert await end_all(journal, PARKED) == [["1/wrap-up/1"]]
-    assert reader.drop_follow_up(record, "no use", NOW)
+    assert drop(reader, record, NOW)
     assert follow_up_states(reader) == ["withdrawn", "withdrawn"]
 
 

@@ -21,12 +21,15 @@ from journal_parts import (
     append,
     break_chain,
     draft,
+    drop,
     gap,
     kill,
     lease,
     misfit,
     other,
     prove,
+    retry,
+    retry_quarantined,
     settle,
     watched,
 )
@@ -112,8 +115,8 @@ def test_contents(reader: SqliteReader, path: Path) -> None:
 def test_no_dead_letter_any_more(reader: SqliteReader) -> None:
     """A dead letter that was dropped can't be tried again."""
     (dead,) = reader.dead()
-    assert reader.drop_dead(dead, "no use", NOW)
-    assert not reader.retry_dead(dead, NOW)
+    assert drop(reader, dead, NOW)
+    assert not retry(reader, dead, NOW)
 
 
 async def test_memory() -> None:
@@ -124,8 +127,8 @@ async def test_memory() -> None:
     reader = SqliteReader(MEMORY, journal.connection)
     assert [entry.seq for entry in reader.entries()] == [1]
     (dead,) = reader.dead()
-    assert reader.retry_dead(dead, NOW)
-    assert reader.retry_quarantined(1)
+    assert retry(reader, dead, NOW)
+    assert retry_quarantined(reader, 1)
     reader.close()
     assert len(await lease(journal)) == 1
     assert len(await journal.take_retries()) == 1
@@ -139,9 +142,9 @@ async def test_change_that_fails() -> None:
     reader = SqliteReader(MEMORY, journal.connection)
     journal.connection.execute("CREATE TRIGGER refuse BEFORE UPDATE ON quarantine BEGIN SELECT RAISE(ABORT, 'no'); END")
     with pytest.raises(JournalError, match="can't write the journal: no"):
-        reader.retry_quarantined(1)
+        retry_quarantined(reader, 1)
     journal.connection.execute("DROP TRIGGER refuse")
-    assert reader.retry_quarantined(1)
+    assert retry_quarantined(reader, 1)
     journal.close()
 
 
@@ -274,6 +277,7 @@ IN_FULL = {
     "pending": (b"agent1", b"agent0"),
     "settled": (b"dead", b"deae"),
     "quarantine": (b"isn't JSON", b"isn't KSON"),
+    "acts": (b"ops (uid", b"opr (uid"),
     "follow_ups": (b"intended", b"hntended"),
 }
 
@@ -287,6 +291,7 @@ async def test_flipped_bit_without_checksum(kept: Path, table: str, index: str) 
     await journal.watch("agent1", NOW)
     await prove(journal, "A", 2, 10)
     await break_chain(journal)
+    assert drop(journal.reader(), next(journal.reader().quarantined()))
     journal.close()
     if index and table == "facts":
         old, new = b"\x00", b"\x01"
@@ -403,8 +408,8 @@ async def test_follow_ups(path: Path) -> None:
     await end(journal, PARKED)
     assert ids(list(reader.follow_ups(session="S1"))) == ["1/wrap-up/1"]
     first, second = reader.stuck_follow_ups()
-    assert reader.retry_follow_up(first, NOW)
-    assert reader.drop_follow_up(second, "no use", NOW)
+    assert retry(reader, first, NOW)
+    assert drop(reader, second, NOW)
     assert reader.statistics().follow_ups == {"intended": 1, "withdrawn": 1}
     assert ids(await lease_follow_ups(journal)) == ["1/wrap-up/1"]
     reader.close()
@@ -435,9 +440,9 @@ def test_failed_change(reader: SqliteReader, path: Path) -> None:
     before = list(reader.deliveries())
     change(path, "CREATE TRIGGER full BEFORE INSERT ON pending BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
     with pytest.raises(JournalError, match=r"journal\.db: can't write the journal: the disk is full"):
-        reader.retry_dead(dead, NOW)
+        retry(reader, dead, NOW)
     assert list(reader.deliveries()) == before
-    assert reader.drop_dead(dead, "no use", NOW)
+    assert drop(reader, dead, NOW)
 
 
 async def test_change_beside_the_daemon(path: Path) -> None:
@@ -447,7 +452,7 @@ async def test_change_beside_the_daemon(path: Path) -> None:
     await kill(journal)
     reader = SqliteReader(path)
     (dead,) = reader.dead()
-    assert reader.retry_dead(dead, NOW)
+    assert retry(reader, dead, NOW)
     await settle(journal, *await lease(journal))
     assert [record.state.value for record in reader.deliveries()] == ["delivered"]
     reader.close()

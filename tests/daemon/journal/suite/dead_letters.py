@@ -3,7 +3,7 @@
 from daemon.journal.suite.engine import Part, states, verified
 from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Settlement
-from journal_parts import NOW, after, append, draft, kill, lease, life, other, seqs, settle
+from journal_parts import NOW, after, append, draft, drop, kill, lease, life, other, retry, seqs, settle
 
 
 class DeadLetters(Part):
@@ -25,7 +25,7 @@ class DeadLetters(Part):
         await append(journal, draft("S1", "Invited", "log"))
         await kill(journal)
         (record,) = reader.dead()
-        assert reader.retry_dead(record, after(9))
+        assert retry(reader, record, after(9))
         assert list(reader.dead()) == []
         assert await lease(journal, now=after(8)) == []
         (one,) = await lease(journal, now=after(9))
@@ -40,7 +40,7 @@ class DeadLetters(Part):
         (two,) = await lease(journal)
         await journal.settle([Settlement(two, DeliveryState.DUE, 1, "timed out", after(1))], NOW)
         (record,) = reader.dead()
-        assert reader.retry_dead(record, NOW)
+        assert retry(reader, record, NOW)
         assert states(reader) == [(1, "due"), (2, "waiting"), (3, "waiting")]
         for seq in (1, 2, 3):
             (one,) = await lease(journal, now=after(60))
@@ -53,7 +53,7 @@ class DeadLetters(Part):
         await kill(journal)
         (running,) = await lease(journal)
         (record,) = reader.dead()
-        assert reader.retry_dead(record, NOW)
+        assert retry(reader, record, NOW)
         assert states(reader) == [(1, "waiting"), (2, "running"), (3, "waiting")]
         assert await lease(journal, now=after(59)) == []
         await settle(journal, running)
@@ -67,7 +67,7 @@ class DeadLetters(Part):
             await kill(journal)
         for seq in (2, 1, 3):
             (record,) = reader.dead(seq=seq)
-            assert reader.retry_dead(record, NOW)
+            assert retry(reader, record, NOW)
             assert len(await lease(journal, now=NOW, until=NOW)) == 1
         delivered: list[int] = []
         while leases := await lease(journal, now=after(60)):
@@ -82,7 +82,7 @@ class DeadLetters(Part):
         await kill(journal)
         for record in reader.dead():
             await append(journal, other())
-            assert reader.retry_dead(record, NOW)
+            assert retry(reader, record, NOW)
         assert len(await lease(journal, most=1000)) == 500
 
     async def test_no_dead_letter_any_more(self, journal: Journal, reader: Reader) -> None:
@@ -90,20 +90,20 @@ class DeadLetters(Part):
         await append(journal, draft("S1", "Invited", "log"), draft("S2", "Invited", "log"))
         await kill(journal)
         first, second = reader.dead()
-        assert reader.retry_dead(first, NOW)
-        assert not reader.retry_dead(first, NOW)
-        assert not reader.drop_dead(first, "no use", NOW)
-        assert reader.drop_dead(second, "no use", NOW)
-        assert not reader.drop_dead(second, "no use", NOW)
-        assert not reader.retry_dead(second, NOW)
+        assert retry(reader, first, NOW)
+        assert not retry(reader, first, NOW)
+        assert not drop(reader, first, NOW)
+        assert drop(reader, second, NOW)
+        assert not drop(reader, second, NOW)
+        assert not retry(reader, second, NOW)
 
     async def test_drop(self, journal: Journal, reader: Reader) -> None:
         """A dead letter that is dropped is withdrawn for good, with the reason."""
         await append(journal, draft("S1", "Invited", "log"))
         await kill(journal)
         (record,) = reader.dead()
-        assert reader.drop_dead(record, "no use", after(9))
+        assert drop(reader, record, after(9))
         (dropped,) = reader.deliveries()
-        assert (dropped.state, dropped.because, dropped.at) == (DeliveryState.WITHDRAWN, "no use", after(9))
+        assert (dropped.state, dropped.because, dropped.at) == (DeliveryState.WITHDRAWN, "dropped: no use", after(9))
         assert list(reader.dead()) == []
         assert await lease(journal, now=after(3600)) == []

@@ -13,7 +13,7 @@ from daemon.journal.suite.engine import Engine, verified
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.journal.records import DeliveryState, FollowUpLease, Lease, Settlement
 from fbsessiond.operations import Operation
-from journal_parts import NOW, append, draft
+from journal_parts import NOW, append, draft, drop, retry
 
 T = TypeVar("T")
 
@@ -147,18 +147,18 @@ class FollowUpHistories(RuleBasedStateMachine):
             one.due_at, one.lease = self.now, None
 
     @precondition(lambda self: any(one.progress.state in STUCK for one in self.asked.values()))
-    @rule(choice=st.integers(0, 99), drop=st.booleans())
-    def revive(self, choice: int, drop: bool) -> None:
+    @rule(choice=st.integers(0, 99), for_good=st.booleans())
+    def revive(self, choice: int, for_good: bool) -> None:
         """Try a stuck one again, with what was withdrawn because of it. Or drop it."""
         stuck = list(self.reader.stuck_follow_ups())
         found = [self.asked[record.seq, record.handler, record.step] for record in stuck]
         assert len(found) == sum(one.progress.state in STUCK for one in self.asked.values())
         record, one = stuck[choice % len(stuck)], found[choice % len(stuck)]
-        if drop:
-            assert self.reader.drop_follow_up(record, "no use", self.now)
-            one.progress = replace(one.progress, state=FollowUpState.WITHDRAWN, because="no use")
+        if for_good:
+            assert drop(self.reader, record, self.now)
+            one.progress = replace(one.progress, state=FollowUpState.WITHDRAWN, because="dropped: no use")
             return
-        assert self.reader.retry_follow_up(record, self.now)
+        assert retry(self.reader, record, self.now)
         for step in self._delivery(one.key):
             if step.key >= one.key:
                 step.progress = replace(step.progress, state=FollowUpState.INTENDED, attempts=0, because=None)

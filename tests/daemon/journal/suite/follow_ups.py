@@ -11,7 +11,7 @@ from fbsessiond.follow_up import FollowUp, FollowUpState, Progress
 from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Reader
 from fbsessiond.journal.records import DeliveryState, FollowUpLease, FollowUpRecord, Settlement
 from fbsessiond.operations import Operation
-from journal_parts import NOW, after, append, draft, lease, other, repeat
+from journal_parts import NOW, after, append, draft, drop, lease, other, repeat, retry
 
 ENDED = [state for state in FollowUpState if not state.is_open]
 SUCCEEDED = [state for state in ENDED if state.has_succeeded]
@@ -344,7 +344,7 @@ class FollowUps(Part):
         await end(journal)
         await end(journal, Progress(state, 3, after(1), because="no"))
         (record,) = reader.stuck_follow_ups()
-        assert reader.retry_follow_up(record, after(9))
+        assert retry(reader, record, after(9))
         assert follow_up_states(reader) == ["confirmed", "intended", "intended", "intended"]
         revived = list(reader.follow_ups(seq=1))[1:]
         assert [(one.progress.attempts, one.progress.because, one.at) for one in revived] == [(0, None, after(9))] * 3
@@ -359,7 +359,7 @@ class FollowUps(Part):
         await end(journal, PARKED)
         assert await journal.next_follow_up_due() == NOW
         (record,) = reader.stuck_follow_ups()
-        assert reader.retry_follow_up(record, NOW)
+        assert retry(reader, record, NOW)
         assert verified(reader) == []
         assert await end_all(journal) == [["1/wrap-up/1"], ["1/wrap-up/2"], ["2/wrap-up/1"]]
 
@@ -371,7 +371,7 @@ class FollowUps(Part):
         await end(journal, PARKED)
         (running,) = await lease_follow_ups(journal)
         (record,) = reader.stuck_follow_ups()
-        assert reader.retry_follow_up(record, NOW)
+        assert retry(reader, record, NOW)
         assert await lease_follow_ups(journal) == []
         assert verified(reader) == []
         await journal.record_follow_up(running, CONFIRMED, NOW)
@@ -383,7 +383,7 @@ class FollowUps(Part):
             await ask(journal, comment(1), comment(2))
         assert await end_all(journal, PARKED) == [["1/wrap-up/1"], ["2/wrap-up/1"], ["3/wrap-up/1"]]
         for record in reader.stuck_follow_ups():
-            assert reader.retry_follow_up(record, NOW)
+            assert retry(reader, record, NOW)
             assert verified(reader) == []
         expected = [[f"{seq}/wrap-up/{step}"] for seq in (1, 2, 3) for step in (1, 2)]
         assert await end_all(journal) == expected
@@ -394,9 +394,9 @@ class FollowUps(Part):
         await ask(journal, comment(1), comment(2))
         await end(journal, replace(PARKED, state=state))
         (record,) = reader.stuck_follow_ups()
-        assert reader.drop_follow_up(record, "no use", after(9))
+        assert drop(reader, record, after(9))
         dropped, rest = reader.follow_ups()
-        assert dropped.progress == replace(PARKED, state=FollowUpState.WITHDRAWN, because="no use")
+        assert dropped.progress == replace(PARKED, state=FollowUpState.WITHDRAWN, because="dropped: no use")
         assert dropped.at == after(9)
         assert rest.progress.state is FollowUpState.WITHDRAWN
         assert list(reader.stuck_follow_ups()) == []
@@ -408,12 +408,12 @@ class FollowUps(Part):
             await ask(journal, comment(1, session), session=session)
         await end(journal, PARKED)
         first, second = reader.stuck_follow_ups()
-        assert reader.retry_follow_up(first, NOW)
-        assert not reader.retry_follow_up(first, NOW)
-        assert not reader.drop_follow_up(first, "no use", NOW)
-        assert reader.drop_follow_up(second, "no use", NOW)
-        assert not reader.drop_follow_up(second, "no use", NOW)
-        assert not reader.retry_follow_up(second, NOW)
+        assert retry(reader, first, NOW)
+        assert not retry(reader, first, NOW)
+        assert not drop(reader, first, NOW)
+        assert drop(reader, second, NOW)
+        assert not drop(reader, second, NOW)
+        assert not retry(reader, second, NOW)
 
     @pytest.mark.parametrize("most_bytes", [None, 0])
     @pytest.mark.parametrize("state", FollowUpState)

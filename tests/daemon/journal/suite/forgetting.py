@@ -5,7 +5,7 @@ import pytest
 from daemon.journal.suite.engine import Part, prune, verified
 from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.session import TERMINAL_STATES, VANISHED
-from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, repeat, seqs, settle
+from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, repeat, retry, seqs, settle
 
 
 class Forgetting(Part):
@@ -80,7 +80,7 @@ class Forgetting(Part):
         await append(journal, draft("S1", "Invited", "log"), draft("S2"))
         await kill(journal)
         (record,) = reader.dead()
-        assert reader.retry_dead(record, NOW)
+        assert retry(reader, record, NOW)
         assert await prune(journal, after(60), 0) == []
         assert seqs(await lease(journal)) == [1]
 
@@ -90,7 +90,7 @@ class Forgetting(Part):
         await kill(journal)
         (record,) = reader.dead()
         assert await prune(journal, after(60)) == [1]
-        assert not reader.retry_dead(record, NOW)
+        assert not retry(reader, record, NOW)
 
     async def test_unfinished_sessions(self, journal: Journal, reader: Reader) -> None:
         """What is known of a session that isn't finished outlives its entries, whether merged or not, bite by bite."""

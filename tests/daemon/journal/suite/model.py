@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from daemon.journal.suite.engine import Engine, verified
 from fbsessiond.journal.records import DeliveryState, Lease, Settlement
 from fbsessiond.notification import Document
-from journal_parts import NOW, append, draft, misfit
+from journal_parts import NOW, append, draft, drop, misfit, quarantined, retry, retry_quarantined
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Kept:
     at: datetime
     error: str
     is_asked_for: bool = False
-    is_released: bool = False
+    has_left: bool = False
 
 
 @dataclass
@@ -201,17 +201,17 @@ class Histories(RuleBasedStateMachine):
             found[1].due_at, found[1].lease, found[1].attempts = self.now, None, lease.attempts
 
     @precondition(lambda self: DeliveryState.DEAD in self.model.settled.values())
-    @rule(choice=st.integers(0, 99), drop=st.booleans())
-    def revive(self, choice: int, drop: bool) -> None:
+    @rule(choice=st.integers(0, 99), for_good=st.booleans())
+    def revive(self, choice: int, for_good: bool) -> None:
         """Try a dead letter again: before what waits, but not while another runs. Or drop it."""
         dead = list(self.reader.dead())
         assert [self.model.settled[record.seq, record.handler] for record in dead] == [DeliveryState.DEAD] * len(dead)
         record = dead[choice % len(dead)]
-        if drop:
-            assert self.reader.drop_dead(record, "no use", self.now)
+        if for_good:
+            assert drop(self.reader, record, self.now)
             self.model.settled[record.seq, record.handler] = DeliveryState.WITHDRAWN
             return
-        assert self.reader.retry_dead(record, self.now)
+        assert retry(self.reader, record, self.now)
         del self.model.settled[record.seq, record.handler]
         queue = self.model.pending[record.handler, record.agent, record.session]
         for one in queue:
@@ -227,8 +227,17 @@ class Histories(RuleBasedStateMachine):
         """Let a person ask that a message in the quarantine be read again; it may have become entries meanwhile."""
         seq = sorted(self.model.quarantine)[choice % len(self.model.quarantine)]
         kept = self.model.quarantine[seq]
-        assert self.reader.retry_quarantined(seq) != kept.is_released
-        kept.is_asked_for = not kept.is_released
+        assert retry_quarantined(self.reader, seq) != kept.has_left
+        kept.is_asked_for = not kept.has_left
+
+    @precondition(lambda self: self.model.quarantine)
+    @rule(choice=st.integers(0, 99))
+    def drop_misfit(self, choice: int) -> None:
+        """Let a person drop a message in the quarantine; it may have left meanwhile."""
+        seq = sorted(self.model.quarantine)[choice % len(self.model.quarantine)]
+        kept = self.model.quarantine[seq]
+        assert drop(self.reader, quarantined(seq), self.now) != kept.has_left
+        kept.is_asked_for, kept.has_left = False, True
 
     @rule(session=st.none() | st.sampled_from(SESSIONS), state=st.sampled_from(STATES))
     def read_misfits_again(self, session: str | None, state: str) -> None:
@@ -237,7 +246,7 @@ class Histories(RuleBasedStateMachine):
         assert [one.seq for one in taken] == [seq for seq, kept in self.model.quarantine.items() if kept.is_asked_for]
         for one in taken:
             kept = self.model.quarantine[one.seq]
-            kept.is_asked_for, kept.is_released = False, session is not None
+            kept.is_asked_for, kept.has_left = False, session is not None
             if session is None:
                 kept.error = f"still isn't: {one.seq}"
                 self._run(self.journal.release_quarantined(one, (), kept.error))
@@ -285,7 +294,7 @@ class Histories(RuleBasedStateMachine):
         assert [(one.seq, one.received_at, one.error, one.raw) for one in self.reader.quarantined()] == [
             (seq, kept.at, kept.error, misfit().message.raw)
             for seq, kept in self.model.quarantine.items()
-            if not kept.is_released
+            if not kept.has_left
         ]
         assert self.model.deliveries() == {
             (record.seq, record.handler, record.state.value, record.attempts) for record in self.reader.deliveries()

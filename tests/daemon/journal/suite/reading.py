@@ -19,7 +19,7 @@ from fbsessiond.journal.records import (
     Wanted,
 )
 from fbsessiond.operations import Operation
-from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, prove, settle
+from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, prove, retry, settle
 
 
 class Reading(Part):
@@ -87,7 +87,7 @@ class Reading(Part):
         await kill(journal)
         versions.append(reader.version())
         (dead,) = reader.dead()
-        assert reader.retry_dead(dead, NOW)
+        assert retry(reader, dead, NOW)
         versions.append(reader.version())
         await prove(journal, "one", 0, 1)
         versions.append(reader.version())

@@ -11,7 +11,7 @@ from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.journal.records import DeliveryState, Draft, Entry, NotWanted, Settlement, Wait
 from fbsessiond.message import Origin
 from fbsessiond.operations import Operation
-from journal_parts import NOW, after, append, draft, kill, lease, other, seqs, settle
+from journal_parts import NOW, after, append, draft, kill, lease, other, retry, seqs, settle
 
 FIRST = Throttle("1/session/agent1/S1", timedelta(seconds=60), is_last=False)
 LAST = Throttle("1/agent/agent1", timedelta(seconds=60), is_last=True)
@@ -140,7 +140,7 @@ class Waiting(Part):
         await append(journal, clock(seconds=5))
         await kill(journal, now=after(5))
         (dead,) = reader.dead()
-        assert reader.retry_dead(dead, after(6))
+        assert retry(reader, dead, after(6))
         (one,) = await lease(journal, now=after(6))
         assert one.wait is None
 
