@@ -1,9 +1,16 @@
 """What the commands' tests share: how a command ended, what goes into a journal, what must not come out of it."""
 
 import json
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
+
+import pytest
+
+from fbsessiond.cli.application import VERBS, loaded
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -86,3 +93,19 @@ def write_lines(path: Path, *lines: Any) -> Path:
     """Write a file of JSON Lines; a text is a line as it stands."""
     path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
     return path
+
+
+def commands() -> Iterator[str]:
+    """Yield the commands as they are typed: `why`, `dead list`."""
+    for name in VERBS:
+        below = getattr(loaded(name), "commands", None)
+        yield from [name] if below is None else (f"{name} {each}" for each in below)
+
+
+def printed(write: Callable[[], None]) -> str:
+    """Return what is printed on a pipe."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        pipe = StringIO()
+        monkeypatch.setattr(sys, "stdout", pipe)
+        write()
+    return pipe.getvalue()

@@ -18,6 +18,7 @@ from fbsessiond.clock import Clock
 from fbsessiond.crashes import told
 from fbsessiond.environment import journal_stream
 from fbsessiond.journald import ADDRESS, JournaldStream, is_read_by_journald
+from fbsessiond.printable import printable, printable_json
 
 LIBRARIES = logging.WARNING
 """What libraries log below this level is passed over."""
@@ -108,20 +109,6 @@ def _shorten(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapp
             is_trace = key == "exception"
             event[key] = left_out + value[-LONGEST_TEXT:] if is_trace else value[:LONGEST_TEXT] + left_out
     return event
-
-
-def printable(text: str) -> str:
-    r"""Return a text with every character escaped that can't be seen: `\n`, `\x1b`, `\u202e`.
-
-    These are control characters, line breaks of all kinds, what changes the direction of writing, and halves of
-    characters.
-    """
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def printable_json(text: str) -> str:
-    """Return a JSON text that means the same, every character escaped in it that can't be seen."""
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def _to_json(_: object, __: str, event: MutableMapping[str, Any]) -> str:

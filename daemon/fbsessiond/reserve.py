@@ -6,12 +6,12 @@ all the same lets a commit fail, which ends the daemon.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from fbsessiond.clock import Clock
+from fbsessiond.journal.records import DiskSpace
 from fbsessiond.readiness import Check
 
 if TYPE_CHECKING:
@@ -27,16 +27,6 @@ SHARE: Final = 8
 
 LOOK_SECONDS: Final = 1.0
 """How often a full disk is looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class DiskSpace:
-    """How much room there is where a journal is kept."""
-
-    free_bytes: int
-    """What this process may still use."""
-    size_bytes: int
-    """What the disk holds in all."""
 
 
 class Reserve:

@@ -22,13 +22,13 @@ from fbsessiond.handler import Delivery, Done, Handler, Outcome
 from fbsessiond.intake import Intake
 from fbsessiond.journal.documents import document_of
 from fbsessiond.journal.interface import Reader
-from fbsessiond.journal.records import DeliveryState, Draft, Entry, Misfit, Quarantined
+from fbsessiond.journal.records import DeliveryState, DiskSpace, Draft, Entry, Misfit, Quarantined
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from fbsessiond.message import Batch, Message, Origin
 from fbsessiond.notification import Document
-from fbsessiond.reserve import DiskSpace, Reserve
+from fbsessiond.reserve import Reserve
 from fbsessiond.route import Route
 from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 from fbsessiond.transition import Kind

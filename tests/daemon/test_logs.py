@@ -12,12 +12,10 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fbsessiond import logs
 from fbsessiond.errors import FbsessiondError
-from fbsessiond.logs import LONGEST_TEXT, configure_logs, printable, printable_json
+from fbsessiond.logs import LONGEST_TEXT, configure_logs
 from fbsessiond.testing import EPOCH
 from journald_socket import JournaldSocket, listening
 from terminals import shown_on_terminal
@@ -339,28 +337,3 @@ async def test_what_it_is_about(lines: Callable[[], list[dict[str, Any]]]) -> No
     first, second = lines()
     assert (first["handler"], first["session"]) == ("wrap-up", "S2")
     assert (second["handler"], second["session"]) == ("wrap-up", "S1")
-
-
-@given(st.text(st.characters()))
-def test_printable(text: str) -> None:
-    """A printable text has nothing in it that can't be seen; what can be seen stays."""
-    shown = printable(text)
-    assert shown.isprintable()
-    assert printable("é 漢字 🙂") == "é 漢字 🙂"
-    if text.isprintable():
-        assert shown == text
-
-
-def test_printable_escapes() -> None:
-    """What can't be seen is shown as Python writes it: controls, line breaks, marks of direction, half characters."""
-    assert printable("a\nb\x1b\x9b\u2028\u202e\u200d\ud83d") == r"a\nb\x1b\x9b\u2028\u202e\u200d\ud83d"
-
-
-@given(
-    st.text(st.characters()) | st.lists(st.text(st.characters())) | st.dictionaries(st.text(st.characters()), st.none())
-)
-def test_printable_json(value: Any) -> None:
-    """A printable JSON text means the same as before, and has nothing in it that can't be seen."""
-    text = printable_json(json.dumps(value, ensure_ascii=False))
-    assert text.isprintable()
-    assert json.loads(text) == value

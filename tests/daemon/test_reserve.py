@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from fbsessiond.journal.records import DiskSpace
 from fbsessiond.readiness import Check
-from fbsessiond.reserve import LOOK_SECONDS, MOST_BYTES, DiskSpace, Reserve, in_words
+from fbsessiond.reserve import LOOK_SECONDS, MOST_BYTES, Reserve, in_words
 from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 
 MIB = 1 << 20

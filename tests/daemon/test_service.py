@@ -31,11 +31,11 @@ from fbsessiond.envelope import open_envelope
 from fbsessiond.errors import ConfigurationError, DiskError, JournalError, RefusedError
 from fbsessiond.handler import Delivery, Done, Handler, Outcome
 from fbsessiond.intake import Intake
-from fbsessiond.journal.records import Draft, Misfit, Wait
+from fbsessiond.journal.records import DiskSpace, Draft, Misfit, Wait
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.message import Batch, Message, Origin
-from fbsessiond.reserve import DiskSpace, Reserve
+from fbsessiond.reserve import Reserve
 from fbsessiond.route import Route
 from fbsessiond.service import (
     HOUSEKEEPING_SECONDS,

@@ -12,7 +12,7 @@ from fbsessiond.journal.documents import document_of
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
-from fbsessiond.logs import printable_json
+from fbsessiond.printable import printable_json
 from fbsessiond.session import session_from
 from fbsessiond.testing import EPOCH
 from fbsessiond.transition import Kind

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fbsessiond.chance import Chance, happens
-from fbsessiond.reserve import DiskSpace
+from fbsessiond.journal.records import DiskSpace
 
 SIZE_BYTES = 1 << 40
 

@@ -9,7 +9,8 @@ from typing import Annotated, TypeAlias
 import typer
 
 from fbsessiond.acts import act_record
-from fbsessiond.cli.printing import print_json, print_line, progress
+from fbsessiond.cli.printing import print_json, print_line
+from fbsessiond.cli.progress import progress
 from fbsessiond.clock import SystemClock
 from fbsessiond.environment import user
 from fbsessiond.journal.interface import Reader

@@ -11,7 +11,7 @@ from fbsessiond.cli.printing import print_json, print_line
 from fbsessiond.clock import SystemClock
 from fbsessiond.configuration import load
 from fbsessiond.health import ask
-from fbsessiond.logs import printable
+from fbsessiond.printable import printable
 
 EPILOG = """Examples:
 

@@ -6,7 +6,9 @@ import typer
 
 from fbsessiond.acts import act_record, acts_shown
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, Reveal, reading
-from fbsessiond.cli.printing import cell, new_table, print_json, print_line, print_table, progress
+from fbsessiond.cli.printing import print_json, print_line
+from fbsessiond.cli.progress import progress
+from fbsessiond.cli.tables import cell, new_table, print_table
 from fbsessiond.dates import iso
 
 app = typer.Typer(

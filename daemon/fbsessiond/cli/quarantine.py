@@ -21,7 +21,8 @@ from fbsessiond.cli.acting import (
     check_choice,
 )
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, Reveal, Since, reading
-from fbsessiond.cli.printing import cell, new_table, print_json, print_line, print_table
+from fbsessiond.cli.printing import print_json, print_line
+from fbsessiond.cli.tables import cell, new_table, print_table
 from fbsessiond.dates import iso
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import ActKind, Quarantined

@@ -12,7 +12,9 @@ import typer
 
 from fbsessiond.chance import SeededChance
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
-from fbsessiond.cli.printing import Report, cell, new_table, print_json, print_line, print_table, progress
+from fbsessiond.cli.printing import print_json, print_line
+from fbsessiond.cli.progress import Report, progress
+from fbsessiond.cli.tables import cell, new_table, print_table
 from fbsessiond.clock import SystemClock
 from fbsessiond.configuration import load
 from fbsessiond.confinement import confine

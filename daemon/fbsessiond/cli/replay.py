@@ -14,8 +14,10 @@ import typer
 from fbsessiond.chance import SeededChance
 from fbsessiond.cli.export import to_record as entry_record
 from fbsessiond.cli.options import AsJson
-from fbsessiond.cli.printing import Report, cell, new_table, print_json, print_line, print_table, progress
+from fbsessiond.cli.printing import print_json, print_line
+from fbsessiond.cli.progress import Report, progress
 from fbsessiond.cli.quarantine import to_record as quarantine_record
+from fbsessiond.cli.tables import cell, new_table, print_table
 from fbsessiond.clock import SystemClock
 from fbsessiond.configuration import Configuration, load
 from fbsessiond.dead_letters import to_record as dead_record
@@ -23,7 +25,8 @@ from fbsessiond.fixtures import Fixture, UnreadableFile, find_files, read_file
 from fbsessiond.journal.engines import IN_MEMORY, open_journal
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Quarantined
-from fbsessiond.logs import configure_logs, printable
+from fbsessiond.logs import configure_logs
+from fbsessiond.printable import printable
 from fbsessiond.replaying import replay_fixtures
 from fbsessiond.route import Route
 from fbsessiond.settings import Settings

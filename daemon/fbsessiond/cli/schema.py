@@ -12,8 +12,8 @@ from fbsessiond.cli.printing import print_line
 from fbsessiond.configuration import load
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.handler import Handler
-from fbsessiond.logs import printable
 from fbsessiond.plugins import files_of, find_handler, installed
+from fbsessiond.printable import printable
 from fbsessiond.schemas.configuration import configuration_schema
 from fbsessiond.schemas.notifications import asyncapi as asyncapi_document
 from fbsessiond.schemas.notifications import notification_schema

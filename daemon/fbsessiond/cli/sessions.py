@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
-from fbsessiond.cli.printing import cell, new_table, print_json, print_line, print_table
+from fbsessiond.cli.printing import print_json, print_line
+from fbsessiond.cli.tables import cell, new_table, print_table
 from fbsessiond.dates import iso
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import SessionRecord

@@ -16,6 +16,7 @@ from fbsessiond.journal.records import (
     ActKind,
     Backlog,
     DeliveryRecord,
+    DiskSpace,
     Draft,
     Entry,
     FollowUpLease,
@@ -30,7 +31,6 @@ from fbsessiond.journal.records import (
 )
 from fbsessiond.message import Batch
 from fbsessiond.notification import Document
-from fbsessiond.reserve import DiskSpace
 from fbsessiond.reveal import Reveal
 
 FOLLOW_UPS = "/follow-ups"

@@ -305,3 +305,13 @@ class FollowUpRecord:
 
 GivenUp: TypeAlias = DeliveryRecord | FollowUpRecord | Quarantined
 """What waits for a person: a dead letter, a follow-up that is parked or failed, a message in the quarantine."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpace:
+    """How much room there is where a journal is kept."""
+
+    free_bytes: int
+    """What this process may still use."""
+    size_bytes: int
+    """What the disk holds in all."""

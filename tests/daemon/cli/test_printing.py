@@ -1,31 +1,18 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from io import StringIO, TextIOWrapper
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 import typer
-from hypothesis import given
-from hypothesis import strategies as st
 
-from cli_parts import HOSTILE
-from fbsessiond.cli.printing import cell, flush, new_table, print_json, print_line, print_table, progress
+from cli_parts import HOSTILE, printed
+from fbsessiond.cli.printing import flush, print_json, print_line
 from fbsessiond.errors import DiskError
-from terminals import shown_on_terminal
-
-
-def printed(write: Callable[[], None]) -> str:
-    """Return what is printed on a pipe."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        pipe = StringIO()
-        monkeypatch.setattr(sys, "stdout", pipe)
-        write()
-    return pipe.getvalue()
 
 
 def test_json() -> None:
@@ -47,66 +34,6 @@ def test_line() -> None:
     line = printed(lambda: print_line(f"[bold]{HOSTILE}")).removesuffix("\n")
     assert line.isprintable()
     assert line.startswith(r"[bold]\x1b[31m[red]x[/red]\n{forged}\r\x07\x9b2J\u2028\u202e")
-
-
-def make_table(*rows: tuple[Any, ...]) -> Any:
-    """Return a table of two columns."""
-    table = new_table("SEQ", "TEXT")
-    for row in rows:
-        table.add_row(*map(cell, row))
-    return table
-
-
-def test_table() -> None:
-    """On a pipe a table is plain text: a line a row, however long, with nothing at its end."""
-    table = make_table((1, "a"), (22, None), (333, "x " * 500 + "y"))
-    assert printed(lambda: print_table(table)) == f"SEQ  TEXT\n1    a\n22\n333  {'x ' * 500}y\n"
-
-
-@given(st.text(st.characters(codec="utf-8"), max_size=20))
-def test_table_of_anything(text: str) -> None:
-    """A row is a line, whatever stands in it."""
-    lines = printed(lambda: print_table(make_table((1, text), (text, 2)))).split("\n")
-    assert len(lines) == 4
-    assert all(line.isprintable() for line in lines)
-
-
-def test_table_on_a_terminal() -> None:
-    """On a terminal a table is as wide as that, long values folded, with a style; nothing in it moves the cursor."""
-    shown = shown_on_terminal("stdout", lambda: print_table(make_table((1, "x" * 60), (2, HOSTILE))))
-    assert "\x1b[1mSEQ" in shown
-    assert f"1    {'x' * 35}\n     {'x' * 25}" in shown
-    assert "[red]x[/red]" in shown
-    assert not {"\x07", "\r", "\x9b", "\u2028", "\u202e"} & set(shown)
-    assert "\x1b[31m" not in shown
-
-
-def test_cell() -> None:
-    """A cell shows a value as text, nothing for none, and escapes what can't be seen."""
-    assert [cell(value).plain for value in ("a", 5, None, "a\nb")] == ["a", "5", "", r"a\nb"]
-    assert cell("a", "red").style == "red"
-
-
-def test_progress_on_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a pipe there is no progress bar."""
-    pipe = StringIO()
-    monkeypatch.setattr(sys, "stderr", pipe)
-    with progress("replaying") as report:
-        report(1, 2)
-    assert pipe.getvalue() == ""
-
-
-def test_progress_on_a_terminal() -> None:
-    """On a terminal a bar shows how much is done of how much, on standard error, and goes when all is."""
-
-    def work() -> None:
-        with progress("replaying") as report:
-            report(1, 2)
-
-    shown = shown_on_terminal("stderr", work)
-    assert "replaying" in shown
-    assert "1/2" in shown
-    assert shown.endswith("\x1b[2K")
 
 
 @contextmanager

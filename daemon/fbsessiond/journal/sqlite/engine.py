@@ -20,6 +20,7 @@ from fbsessiond.gap import Watched
 from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Reader, Timed, gaps_of
 from fbsessiond.journal.records import (
     DeliveryState,
+    DiskSpace,
     Draft,
     Entry,
     FollowUpLease,
@@ -35,7 +36,6 @@ from fbsessiond.journal.sqlite.retention import forget, give_back
 from fbsessiond.journal.sqlite.rows import MICROSECOND, from_microseconds, to_microseconds
 from fbsessiond.message import Batch
 from fbsessiond.notification import Document
-from fbsessiond.reserve import DiskSpace
 from fbsessiond.reveal import Reveal
 
 T = TypeVar("T")

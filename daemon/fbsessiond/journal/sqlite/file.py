@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from fbsessiond.chance import new_identity, new_key
 from fbsessiond.errors import JournalError
-from fbsessiond.reserve import DiskSpace
+from fbsessiond.journal.records import DiskSpace
 
 APPLICATION_ID: Final = 0x46425364
 """Marks an SQLite file as a journal of fbsessiond: "FBSd"."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from fbsessiond.errors import JournalError
+from fbsessiond.journal.records import DiskSpace
 from fbsessiond.journal.sqlite.file import (
     APPLICATION_ID,
     MEMORY,
@@ -27,7 +28,6 @@ from fbsessiond.journal.sqlite.file import (
     schema,
     space_at,
 )
-from fbsessiond.reserve import DiskSpace
 
 PACKAGE = "fbsessiond.journal.sqlite"
 QUERIES = sorted(
