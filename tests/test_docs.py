@@ -13,11 +13,10 @@ from types import ModuleType
 from typing import Any, get_args
 
 import pytest
-import typer
 from pydantic import BaseModel
 
+from cli_parts import commands
 from fbsessiond import Done, Handler
-from fbsessiond.cli.application import app
 from fbsessiond.cometd.source import LOGGED_AS
 from fbsessiond.conditions import Condition
 from fbsessiond.configuration import load
@@ -81,20 +80,10 @@ def test_options(name: str) -> None:
     assert [key for key in handler.model_fields if f"`{key}`" not in here] == []
 
 
-def commands(group: typer.Typer, name: str = "fbsessiond") -> Iterator[str]:
-    """Yield the commands as they are typed."""
-    for command in group.registered_commands:
-        assert command.callback is not None
-        yield f"{name} {command.name or command.callback.__name__}"
-    for below in group.registered_groups:
-        assert below.typer_instance is not None
-        yield from commands(below.typer_instance, f"{name} {below.name}")
-
-
 def test_commands() -> None:
     """Each command is in README.md or in docs/."""
     words = " ".join(" ".join(path.read_text().split()) for path in (ROOT / "README.md", *DOCS.glob("*.md")))
-    assert [name for name in commands(app) if name not in words] == []
+    assert [name for name in commands() if f"fbsessiond {name}" not in words] == []
 
 
 def logged() -> Iterator[str]:

@@ -9,13 +9,10 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-
-import structlog
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from fbsessiond.errors import FbsessiondError
-
-log = structlog.get_logger(__name__)
 
 MOST_PARTS = 64
 """Where exceptions caused each other, or came together, so many of them are told, and of the lines between them."""
@@ -33,10 +30,23 @@ def told(error: BaseException) -> str:
     return "".join(reversed(parts)).rstrip("\n")
 
 
-def log_crashes() -> None:
-    """Have what ends a thread, or is raised where nobody can catch it, logged like any other event."""
-    threading.excepthook = _log_thread
-    sys.unraisablehook = _log_unraisable
+def log_crashes(logger: Callable[[], Any]) -> None:
+    """Have what ends a thread, or is raised where nobody can catch it, logged like any other event.
+
+    `logger` returns the log: it is asked for when there is something to log.
+    """
+
+    def log_thread(arguments: threading.ExceptHookArgs) -> None:
+        log = logger()
+        log.error("thread.crashed", thread=getattr(arguments.thread, "name", None), exc_info=arguments.exc_value)
+
+    def log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+        log = logger()
+        where = getattr(unraisable.object, "__qualname__", None)
+        log.error("exception.ignored", where=where, exc_info=unraisable.exc_value)
+
+    threading.excepthook = log_thread
+    sys.unraisablehook = log_unraisable
 
 
 def name_of(kind: type[BaseException]) -> str:
@@ -78,13 +88,3 @@ def _name_and_words(error: BaseException) -> str:
             return f"{name}: [Errno {number}] {os.strerror(number)}"
         case _:
             return name
-
-
-def _log_thread(arguments: threading.ExceptHookArgs) -> None:
-    log.error("thread.crashed", thread=getattr(arguments.thread, "name", None), exc_info=arguments.exc_value)
-
-
-def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    log.error(
-        "exception.ignored", where=getattr(unraisable.object, "__qualname__", None), exc_info=unraisable.exc_value
-    )

@@ -115,7 +115,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         monkeypatch.setattr(module, name, getattr(module, name))
     pipe = StringIO()
     monkeypatch.setattr(sys, "stderr", pipe)
-    log_crashes()
+    log_crashes(structlog.get_logger)
     with structlog.testing.capture_logs() as captured:
         yield captured
     assert pipe.getvalue() == ""

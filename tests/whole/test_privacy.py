@@ -13,7 +13,7 @@ import sys
 import threading
 import warnings
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -21,13 +21,12 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 import structlog
-import typer
 from aiohttp import web
 
+from cli_parts import commands
 from cometd_servers import LOOPBACK, Answer, Json, ScriptedServer
 from daemons import until
 from fbsessiond.cli import main
-from fbsessiond.cli.application import app
 from fbsessiond.environment import variables
 from fbsessiond.errors import JournalError
 from fbsessiond.journal.engines import open_reader
@@ -500,20 +499,10 @@ def test_log_is_not_forged(seen: Seen) -> None:
     assert "forged" not in seen.texts["log on a terminal"]
 
 
-def commands(group: typer.Typer, above: str = "") -> Iterator[str]:
-    """Yield the commands as they are typed."""
-    for command in group.registered_commands:
-        assert command.callback is not None
-        yield f"{above}{command.name or command.callback.__name__}"
-    for below in group.registered_groups:
-        assert below.typer_instance is not None
-        yield from commands(below.typer_instance, f"{above}{below.name} ")
-
-
 def test_each_command_is_looked_at() -> None:
     """Each command is either looked at here, or named as one that shows nothing that was received."""
     known = [*SURFACES, *NO_SURFACES]
-    missing = [name for name in commands(app) if not any(each == name or each.startswith(f"{name} ") for each in known)]
+    missing = [name for name in commands() if not any(each == name or each.startswith(f"{name} ") for each in known)]
     assert missing == []
 
 

@@ -4,16 +4,12 @@ import io
 import logging
 import sys
 
-import structlog
-
 from fbsessiond.cli.application import app
+from fbsessiond.cli.log import logger
 from fbsessiond.cli.printing import flush
-from fbsessiond.clock import SystemClock
 from fbsessiond.crashes import log_crashes
 from fbsessiond.errors import FbsessiondError
-from fbsessiond.logs import configure_logs, printable
-
-log = structlog.get_logger(__name__)
+from fbsessiond.printable import printable
 
 
 def main() -> None:
@@ -23,8 +19,7 @@ def main() -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as JSON is; and no letter in a name can stop a command
-    configure_logs(SystemClock(), "error")  # what a command has to tell, it prints
-    log_crashes()
+    log_crashes(logger)
     logging.captureWarnings(capture=True)
     try:
         try:
@@ -36,5 +31,6 @@ def main() -> None:
             sys.stderr.write(f"fbsessiond: {printable(line)}\n")
         sys.exit(error.exit_status)
     except Exception:
+        log = logger()
         log.critical("crashed", exc_info=True, hint="this is a mistake in fbsessiond or in a handler: please report it")
         sys.exit(1)

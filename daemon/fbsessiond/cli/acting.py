@@ -15,7 +15,7 @@ from fbsessiond.clock import SystemClock
 from fbsessiond.environment import user
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import Act, ActKind, GivenUp
-from fbsessiond.logs import printable
+from fbsessiond.printable import printable
 
 AllOfThem: TypeAlias = Annotated[
     bool, typer.Option("--all", help="All that there are, where no other option says less.")

@@ -6,17 +6,19 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from fbsessiond.clock import SystemClock
-from fbsessiond.configuration import load
 from fbsessiond.durations import parse_duration
 from fbsessiond.environment import user
 from fbsessiond.errors import JournalError
 from fbsessiond.journal.engines import open_reader
 from fbsessiond.journal.interface import Reader
+
+if TYPE_CHECKING:
+    from fbsessiond.configuration import Configuration
 
 Config: TypeAlias = Annotated[
     Path | None,
@@ -71,6 +73,13 @@ Since: TypeAlias = Annotated[
 ]
 
 
+def configured(config: Path | None) -> "Configuration":
+    """Read the configuration, for a command that does without where a journal is named. Raises as `load` does."""
+    from fbsessiond.configuration import load  # noqa: PLC0415  takes longer than to look at a journal
+
+    return load(config)
+
+
 @contextmanager
 def reading(journal: str | None, config: Path | None, *, reveal: bool = False) -> Generator[Reader, None, None]:
     """Open the journal that a command is to read: the one named, or the configuration's.
@@ -81,7 +90,7 @@ def reading(journal: str | None, config: Path | None, *, reveal: bool = False) -
     if journal is not None:
         reader = open_reader(journal, Path())
     else:
-        configuration = load(config)
+        configuration = configured(config)
         reader = open_reader(configuration.settings.journal.url, configuration.state_directory)
     try:
         if reveal:

@@ -13,16 +13,15 @@ import typer
 
 from fbsessiond.acts import act_record, act_told, acts_shown
 from fbsessiond.cli.export import to_record as entry_record
-from fbsessiond.cli.options import AsJson, Config, JournalUrl, Reveal, reading
+from fbsessiond.cli.options import AsJson, Config, JournalUrl, Reveal, configured, reading
 from fbsessiond.cli.printing import print_json, print_line
 from fbsessiond.clock import SystemClock
-from fbsessiond.configuration import load
 from fbsessiond.dates import iso
 from fbsessiond.dead_letters import DeadLetter
 from fbsessiond.gap import Gap
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import Act, ActKind, Entry, FollowUpRecord
-from fbsessiond.logs import printable
+from fbsessiond.printable import printable
 from fbsessiond.transition import Kind
 from fbsessiond.why import (
     Fate,
@@ -62,7 +61,7 @@ def why(
     nothing: the first condition that failed, clocks, attempts, follow-ups with their confirmations. Tokens stand for
     customer data, in reasons too.
     """
-    handlers = list(load(config).settings.handlers) if journal is None or config is not None else None
+    handlers = list(configured(config).settings.handlers) if journal is None or config is not None else None
     now = SystemClock().now()
     with reading(journal, config, reveal=reveal) as reader:
         found = timelines(reader, session, now, agent=agent, handlers=handlers)

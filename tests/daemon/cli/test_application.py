@@ -1,43 +1,32 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.main import get_command
 
-from cli_parts import Command
-from fbsessiond.cli.application import app
+from cli_parts import SESSION, Command, commands
+from fbsessiond.cli.application import LOOKING, VERBS, loaded
 from fbsessiond.environment import variables
 
-
-def commands(group: Any, above: tuple[str, ...] = ()) -> Iterator[list[str]]:
-    """Yield the commands of a group, and of those inside it."""
-    for name, command in getattr(group, "commands", {}).items():
-        yield [*above, name]
-        yield from commands(command, (*above, name))
-
-
-COMMANDS = list(commands(get_command(app)))
+COMMANDS = sorted({*VERBS, *commands()})
 
 
 def test_commands() -> None:
     """The commands of the contract are there, each group's own included."""
     words = ("run", "replay", "check", "export", "dead list", "dead show", "dead retry", "dead drop", "audit verify")
     more = ("quarantine list", "quarantine show", "quarantine retry", "journal verify", "journal stats")
-    assert {*words, *more} <= {" ".join(command) for command in COMMANDS}
+    assert {*words, *more} <= set(COMMANDS)
 
 
-@pytest.mark.parametrize("command", [[], *COMMANDS], ids=" ".join)
-def test_help(fbsessiond: Command, command: list[str]) -> None:
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help(fbsessiond: Command, command: str) -> None:
     """The help of each command has an example of it, and no summary in a list of commands is cut off."""
-    ran = fbsessiond(*command, "--help")
+    ran = fbsessiond(*command.split(), "--help")
     assert (ran.status, ran.err) == (0, "")
     example = re.search(r"Examples?:\s+fbsessiond ([a-z -]+)", ran.out)
     assert example is not None
-    assert example[1].split()[: len(command)] == command
+    assert f"{example[1]} ".startswith(f"{command} ".lstrip())
     summaries = ran.out.partition("Commands:")[2].partition("\n\n")[0].splitlines()
     assert not [summary for summary in summaries if summary.endswith(("...", "…"))]
 
@@ -83,3 +72,70 @@ def test_other_shells(shell: str, words: str) -> None:
     program = Path(sys.executable).with_name("fbsessiond")
     environment = {**variables, "_FBSESSIOND_COMPLETE": f"source_{shell}"}
     assert words in subprocess.run([program], env=environment, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_summary(fbsessiond: Command, name: str) -> None:
+    """The line of help by which a command is listed, unimported, is the first one of its own help."""
+    _, summary = VERBS[name]
+    assert loaded(name).help.partition("\n")[0] == summary
+    assert re.search(rf"^  {name} +{re.escape(summary)}$", fbsessiond("--help").out, re.MULTILINE)
+
+
+HEAVY = {
+    "aiocometd",
+    "aiohttp",
+    "cel_expr_python",
+    "fbsessiond.configuration",
+    "opentelemetry",
+    "prometheus_client",
+    "pydantic",
+    "rich",
+    "structlog",
+}
+"""What takes long to import."""
+
+IMPORTING = """
+import sys
+from fbsessiond.cli import main
+try:
+    main()
+finally:
+    sys.stderr.write(" ".join(sys.modules))
+"""
+
+
+def imported(*arguments: str) -> set[str]:
+    """Return what takes long to import, and is imported by a process that runs a command."""
+    command = [sys.executable, "-c", IMPORTING, *arguments]
+    return HEAVY & set(subprocess.run(command, capture_output=True, text=True, check=True).stderr.split())
+
+
+def test_help_imports() -> None:
+    """The list of commands is there at once: nothing is imported for it that takes long."""
+    assert imported("--help") == set()
+
+
+@pytest.mark.parametrize("command", [["why", SESSION], ["export"], ["why", SESSION, "--json"]], ids=" ".join)
+def test_looking_imports(journal: str, command: list[str]) -> None:
+    """What looks at a journal that is named imports what reads notifications, and nothing else that takes long."""
+    assert imported(*command, "--journal", journal) == {"pydantic"}
+
+
+@pytest.mark.parametrize("command", ["sessions", "coverage", "dead list", "quarantine list", "journal verify"])
+def test_table_imports(journal: str, command: str) -> None:
+    """A table, or a bar of progress, needs what draws it."""
+    assert imported(*command.split(), "--journal", journal) == {"pydantic", "rich"}
+
+
+def test_configuration_imports(configuration: Path) -> None:
+    """A configuration that says where the journal is needs no more: its handlers and expressions aren't made."""
+    assert imported("why", SESSION, "--config", str(configuration)) == {"pydantic", "fbsessiond.configuration"}
+
+
+@pytest.mark.parametrize("name", sorted(LOOKING))
+def test_looking(name: str) -> None:
+    """What looks at a journal has nothing in it that could log: the log isn't set up for it."""
+    code = f"import sys; from fbsessiond.cli.application import loaded; loaded({name!r}); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"structlog", "fbsessiond.logs"} & set(ran.stdout.split())
