@@ -119,7 +119,7 @@ QUIET = [
     ["dead", "show", "2/fragile"],
     ["dead", "show", "4/fragile", "--json"],
     ["dead", "retry", "2/fragile"],
-    ["dead", "drop", "4/fragile", "--reason", "x"],
+    ["dead", "drop", "4/fragile", "--because", "x"],
     ["quarantine", "list"],
     ["quarantine", "list", "--json"],
     ["quarantine", "show", "1"],
