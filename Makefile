@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 NODE := $(shell command -v npm 2>/dev/null)
 SERVERS := $(if $(NODE),tests/interop/node_modules/.made)
-DEBIAN := buildah mmdebstrap podman prometheus runc strace
+DEBIAN := buildah chromium mmdebstrap podman prometheus runc strace
 LINTERS := $(if $(shell command -v podman 2>/dev/null),.venv/.deployment)
+BROWSER := $(if $(shell command -v chromium || command -v chromium-browser || command -v google-chrome),.venv/.page)
 SOURCES := daemon handlers tests bench docs
 
 .PHONY: demo test check format lint types layers coverage proof page docs bench lock clean debian-packages
@@ -12,10 +13,10 @@ SOURCES := daemon handlers tests bench docs
 demo: .venv/.made ## the daemon beside a simulated GWS, for half a minute
 	@$(BIN)/python docs/demo/run.py
 
-test: .venv/.made $(LINTERS) $(SERVERS) ## all tests
+test: .venv/.made $(LINTERS) $(BROWSER) $(SERVERS) ## all tests
 	$(BIN)/python -m pytest
 
-check: .venv/.made $(LINTERS) $(SERVERS) format lint types layers coverage ## what must hold before a commit
+check: .venv/.made $(LINTERS) $(BROWSER) $(SERVERS) format lint types layers coverage ## what must hold before a commit
 
 format: .venv/.made
 	$(BIN)/ruff format --check $(SOURCES)
@@ -30,7 +31,7 @@ types: .venv/.made
 layers: .venv/.made
 	$(BIN)/lint-imports
 
-coverage: .venv/.made $(LINTERS) $(SERVERS) ## all tests, and every module covered by its own test file
+coverage: .venv/.made $(LINTERS) $(BROWSER) $(SERVERS) ## all tests, and every module covered by its own test file
 	$(BIN)/python -m pytest --cov --cov-context=test --cov-report=
 	$(BIN)/python tests/own_coverage.py
 
@@ -56,7 +57,7 @@ lock: ## all locks from pyproject.toml (needs uv): to work on it, to run it, to 
 	$(LOCKING) --all-extras --group proof -c requirements.lock -o requirements-proof.lock
 	$(LOCKING) --all-extras --group page -c requirements.lock -o requirements-page.lock
 
-debian-packages: ## what the tests with real containers, metrics and disk errors need beside Python (Debian 12, as root)
+debian-packages: ## what the tests with containers, metrics, disk errors and a browser need beside Python (Debian 12, as root)
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(DEBIAN) > /dev/null
 

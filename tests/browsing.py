@@ -22,6 +22,7 @@ AXE = Path(__file__).parent / "interop/node_modules/axe-core/axe.min.js"
 
 FLAGS = [
     "--no-sandbox",
+    "--disable-dev-shm-usage",  # it is small in a container
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -33,13 +34,12 @@ FLAGS = [
 MILLISECONDS = 30_000
 """How long anything may take on a slow machine."""
 
-needs_browser = pytest.mark.skipif(
-    CHROMIUM is None or importlib.util.find_spec("playwright") is None,
-    reason="needs Chromium, and Playwright for Python: pip install --group page",
-)
-needs_axe = pytest.mark.skipif(
-    not AXE.exists(), reason="needs axe-core in tests/interop (npm ci --prefix tests/interop)"
-)
+_MISSING = [
+    *(["there is no Chromium (make debian-packages)"] if CHROMIUM is None else []),
+    *(["Playwright isn't installed (make page)"] if importlib.util.find_spec("playwright") is None else []),
+]
+needs_browser = pytest.mark.skipif(bool(_MISSING), reason="; ".join(_MISSING))
+needs_axe = pytest.mark.skipif(not AXE.exists(), reason="axe-core isn't in tests/interop (make page, with Node)")
 
 
 class Opened:

@@ -122,11 +122,13 @@ async def served_page(
     canary: str = CANARY,
     state: str = "Chatting",
     is_open: bool = True,
+    is_filled: bool = True,
 ) -> AsyncGenerator[There, None]:
     """Serve a page for a while; its journal may not be open yet."""
     clock = clock or VirtualClock()
     with closing(open_journal("sqlite:j.db", folder, NOW)) as journal:
-        await fill(journal, canary, state=state)
+        if is_filled:
+            await fill(journal, canary, state=state)
         reader = journal.reader()
         figures = Figures(HANDLERS, clock)
         page = Page(lambda: checks, figures, Guard(place_of(listen), token, clock), clock)

@@ -45,7 +45,10 @@ FILES: Final[Mapping[str, tuple[bytes, str]]] = {
         _FOLDER.joinpath(name).read_bytes(),
         f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8",
     )
-    for name in ("index.html", "page.css", "page.js", "elements.js", "timeline.js", "icon.svg")
+    for name in (
+        *("index.html", "page.css", "icon.svg"),
+        *("page.js", "overview.js", "story.js", "timeline.js", "marks.js", "elements.js"),
+    )
 }
 """The page itself, with its type; it holds nothing of anybody's, so that whoever has to sign in can see it."""
 

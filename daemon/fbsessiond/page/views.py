@@ -70,6 +70,7 @@ class Views:
             "sessions": {
                 "listed": [_session(one, in_trouble) for one in sessions],
                 "has_more": len(open_sessions) > OPEN_SESSIONS or len(latest) == FINISHED_SESSIONS,
+                "has_more_open": len(open_sessions) > OPEN_SESSIONS,
             },
             "dead_letters": {
                 "listed": [await self._dead_letter(dead) for dead in letters[:DEAD_LETTERS]],

@@ -84,6 +84,7 @@ async def test_sessions(tmp_path: Path) -> None:
         await append(journal, draft("S0", "Completed"), at=after(6))
         sessions = (await shown.overview())["sessions"]
     assert not sessions["has_more"]
+    assert not sessions["has_more_open"]
     assert [(one["session"], one["state"], one["is_open"]) for one in sessions["listed"]] == [
         ("S3", "LeftChat", True),
         ("S2", "LeftChat", True),
@@ -107,6 +108,7 @@ async def test_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         overview = await shown.overview()
     for part, most in (("sessions", 4), ("dead_letters", 3)):
         assert (len(overview[part]["listed"]), overview[part]["has_more"]) == (most, True)
+    assert overview["sessions"]["has_more_open"]
 
 
 async def test_dead_letters(tmp_path: Path) -> None:

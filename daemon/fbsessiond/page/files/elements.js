@@ -1,5 +1,6 @@
 // Making and keeping elements. What comes from outside becomes text nodes and attributes' values, never markup.
 
+const SHORT_REASON = 160; // characters of a reason that are shown at once
 const SVG = "http://www.w3.org/2000/svg";
 
 export const byId = (id) => document.getElementById(id);
@@ -50,6 +51,20 @@ export function keep(parent, items, keyOf, make, fill) {
       parent.insertBefore(child, parent.children[index] ?? null);
     }
   });
+}
+
+/** Return a place for a reason, which may be long. */
+export function makeReason() {
+  return element("div", { class: "reason" }, element("p"), element("details", {}, element("summary", {}, "All of it"), element("p")));
+}
+
+/** Show a reason, of a long one the beginning until somebody wants all of it; nothing where there is none. */
+export function fillReason(place, words) {
+  const isLong = words !== null && words.length > SHORT_REASON;
+  place.hidden = !words;
+  say(place.firstChild, isLong ? `${words.slice(0, SHORT_REASON)}…` : (words ?? ""));
+  place.lastChild.hidden = !isLong;
+  say(place.lastChild.lastChild, isLong ? words : "");
 }
 
 /** Return a time of day that is told as how long ago it was, or how soon it comes; `tick` keeps it right. */

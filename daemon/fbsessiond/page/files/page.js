@@ -1,18 +1,21 @@
 // The operator page: asks for how things are, draws that, and asks again whenever the daemon says that something changed.
 
-import { ago, byId, count, element, keep, say, setTime, span, tick } from "./elements.js";
-import { classOf, draw, explain, tell } from "./timeline.js";
+import { byId, count, say, tick } from "./elements.js";
+import { classOf, explain } from "./marks.js";
+import { showOverview } from "./overview.js";
+import { tell } from "./story.js";
+import { draw } from "./timeline.js";
 
 const LEAST_PAUSE = 300; // ms between two looks, however much happens
 const LONGEST_PAUSE = 15000; // ms until the next look if nothing seems to happen
-const SHORT_REASON = 160; // characters of a reason that are shown at once
-const FEW = { "dead-letters": 5, sessions: 20 }; // how many are shown until somebody wants all of them
+const QUIET = 30000; // ms between two announcements of what nobody here did
 const RECONNECT = 5000; // ms until the next attempt where the browser makes none of its own
 
+let events = null;
 let overview = null;
 let story = null;
 let ahead = 0; // ms by which the daemon's clock is ahead of this machine's
-let deadBefore = null;
+let deadTold = { number: null, at: 0 };
 let isLooking = false;
 let isOutdated = false;
 let wantedDrop = null;
@@ -43,8 +46,9 @@ async function look() {
     try {
       overview = await ask("/api/overview");
       ahead = Date.parse(overview.now) - Date.now();
-      showOverview();
+      showEverything();
       await lookAtSession();
+      listen();
     } catch (error) {
       live(false, error.message);
     }
@@ -66,16 +70,21 @@ async function lookAtSession() {
   } catch (error) {
     story = null;
     say(byId("session-heading"), `Session ${wanted}`);
-    say(byId("session-words"), error.message);
+    showStanding(null, error.message);
     byId("timeline").replaceChildren();
+    byId("legend").replaceChildren();
     byId("entries").replaceChildren();
     return;
   }
   showSession();
 }
 
+/** Listen for changes, once somebody may look: where the token is needed first, the browser would complain. */
 function listen() {
-  const events = new EventSource("/events");
+  if (events !== null && events.readyState !== EventSource.CLOSED) {
+    return;
+  }
+  events = new EventSource("/events");
   events.addEventListener("open", () => {
     live(true, "live");
     look();
@@ -84,7 +93,7 @@ function listen() {
   events.addEventListener("error", () => {
     live(false, "reconnecting");
     if (events.readyState === EventSource.CLOSED) {
-      setTimeout(listen, RECONNECT);
+      setTimeout(look, RECONNECT);
     }
   });
 }
@@ -96,182 +105,44 @@ function live(isLive, words) {
 
 // Showing
 
-function showOverview() {
-  const { agents, sessions, dead_letters: dead, handlers, is_ready: isReady, checks } = overview;
-  const failing = checks.filter((check) => !check.is_ok).map((check) => check.name);
-  const readiness = byId("readiness");
-  readiness.className = `pill ${isReady ? "well" : "ill"}`;
-  say(readiness, isReady ? "ready" : `not ready: ${failing.join(", ")}`);
+function showEverything() {
+  const { dead_letters: dead } = overview;
   document.title = `${dead.listed.length ? `(${dead.listed.length}${dead.has_more ? "+" : ""}) ` : ""}fbsessiond`;
-  say(byId("version"), `fbsessiond ${overview.version}. Customer data is hidden behind tokens. Times are this machine’s.`);
-  showSummary();
-  fillList("agents", ".cards", agents, (one) => one.agent, makeAgent, fillAgent);
-  fillList("dead-letters", ".letters", dead.listed, (one) => one.delivery, makeLetter, fillLetter, dead.has_more);
-  fillList("sessions", "tbody", sessions.listed, (one) => `${one.agent} ${one.session}`, makeSession, fillSession, sessions.has_more);
-  fillList("handlers", "tbody", handlers, (one) => one.handler, makeHandler, fillHandler);
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  say(byId("version"), `fbsessiond ${overview.version}. Customer data is hidden behind tokens. Times are those of ${zone}.`);
+  showOverview(overview, story, { retry, drop });
   showChanging();
-  if (deadBefore !== null && dead.listed.length > deadBefore) {
-    announce(`${count(dead.listed.length, "dead letter")}, ${dead.listed.length - deadBefore} more than before`);
-  }
-  deadBefore = dead.listed.length;
+  tellDead(dead.listed.length);
   tick(Date.now() + ahead);
 }
 
-function showSummary() {
-  const { agents, sessions, dead_letters: dead } = overview;
-  const gaps = agents.filter((one) => one.gap).length;
-  const plus = (part) => (part.has_more ? "+" : "");
-  const open = sessions.listed.filter((one) => one.is_open).length;
-  const parts = [
-    ["#agents", `${agents.filter((one) => one.is_connected).length}/${agents.length}`, "connected", agents.some((one) => !one.is_connected)],
-    ["#agents", gaps, gaps === 1 ? "gap" : "gaps", gaps > 0],
-    ["#sessions", `${open}${plus(sessions)}`, open === 1 ? "open session" : "open sessions", false],
-    ["#dead-letters", `${dead.listed.length}${plus(dead)}`, dead.listed.length === 1 ? "dead letter" : "dead letters", dead.listed.length > 0],
-  ];
-  keep(byId("summary"), parts, ([, , words], index) => words, ([href]) => element("a", { href }, element("strong"), element("span")), (link, [, number, words, isTrouble]) => {
-    link.classList.toggle("trouble", isTrouble);
-    say(link.children[0], String(number));
-    say(link.children[1], ` ${words}`);
-  });
-}
-
-function fillList(section, place, items, keyOf, make, fill, hasMore = false) {
-  const node = byId(section);
-  const list = node.querySelector(place);
-  const few = FEW[section] ?? Infinity;
-  const showsAll = node.dataset.all === "true";
-  keep(list, showsAll ? items : items.slice(0, few), keyOf, make, fill);
-  const all = node.querySelector(".all");
-  if (all) {
-    all.hidden = items.length <= few;
-    say(all, showsAll ? "Show fewer" : `Show all ${items.length}`);
-    all.setAttribute("aria-expanded", String(showsAll));
-  }
-  const shown = list.closest("table") ?? list;
-  shown.hidden = items.length === 0;
-  node.querySelector(".nothing").hidden = items.length > 0;
-  const more = node.querySelector(".more");
-  if (more) {
-    more.hidden = !hasMore || !showsAll;
-    say(more, `There are more than ${items.length}; the commands of fbsessiond show them all.`);
-  }
-}
-
-function makeAgent(one) {
-  return element(
-    "li",
-    {},
-    element("h3", {}, one.agent),
-    element("p", { class: "connection" }, element("span", { class: "dot", "aria-hidden": "true" }), element("span"), element("span", { class: "since" })),
-    element("meter", { min: 0, max: 1, low: 0.9, high: 0.99, optimum: 1, "aria-label": `Coverage of ${one.agent}` }),
-    element("p", { class: "figures" }, element("span"), element("span")),
-    element("p", { class: "gap-words" }),
-  );
-}
-
-function fillAgent(item, one) {
-  const [, connection, meter, figures, gap] = item.children;
-  item.className = one.gap || !one.is_connected ? "card ill" : "card well";
-  say(connection.children[1], one.connection);
-  timeIn(connection.children[2], one.since, " for ");
-  meter.value = one.coverage;
-  say(figures.children[0], `${shareOf(one.coverage)} covered, ${count(one.gaps, "gap")}`);
-  timeIn(figures.children[1], one.proven_until, "last heard ", " ago");
-  gap.hidden = !one.gap;
-  if (one.gap) {
-    if (!gap.firstChild) {
-      gap.append(element("span"), ago(one.gap.from, " for "));
+/** Have a reader of the screen say that more was given up, now and then; everybody else sees it. */
+function tellDead(number) {
+  const before = deadTold.number;
+  if (before !== null && number > before) {
+    if (Date.now() - deadTold.at < QUIET) {
+      return;
     }
-    say(gap.children[0], `${one.gap.to ? "What was missed isn’t known yet" : "Notifications may be missed"}: ${one.gap.cause},`);
-    setTime(gap.children[1], one.gap.from);
+    say(byId("told"), `${count(number, "dead letter")}, ${number - before} more than before`);
   }
-}
-
-function makeSession(one) {
-  const link = element("a", { href: `#${new URLSearchParams({ session: one.session, agent: one.agent })}` }, one.session);
-  const cell = (label, ...inside) => element("td", { "data-label": label }, ...inside);
-  return element("tr", {}, element("th", { scope: "row" }, link), cell("State", element("span")), cell("Since"), cell("Agent", one.agent), cell("Next clock", element("span"), element("span")), cell("Trouble"));
-}
-
-function fillSession(row, one) {
-  const [name, state, since, , clockCell, trouble] = row.children;
-  const isChosen = story !== null && story.session === one.session && story.agent === one.agent;
-  row.classList.toggle("chosen", isChosen);
-  if (isChosen) {
-    name.firstChild.setAttribute("aria-current", "true");
-  } else {
-    name.firstChild.removeAttribute("aria-current");
-  }
-  state.firstChild.className = `chip ${classOf(one.state)}`;
-  say(state.firstChild, one.state ?? "unknown");
-  timeIn(since, one.since, "", " ago");
-  say(clockCell.children[0], one.clock ? `${one.clock.handler} ` : "");
-  timeIn(clockCell.children[1], one.clock?.at ?? null, "in ");
-  clockCell.classList.toggle("empty", !one.clock);
-  say(trouble, one.trouble ?? "");
-  trouble.classList.toggle("empty", !one.trouble);
-}
-
-function makeLetter(one) {
-  const act = (words, name, run) => {
-    const button = element("button", { type: "button", class: name, "aria-label": `${words} ${one.delivery}` }, words);
-    button.addEventListener("click", run);
-    return button;
-  };
-  return element(
-    "li",
-    { class: "letter" },
-    element("p", { class: "what" }, element("strong", {}, one.delivery), " on ", element("a", { href: `#${new URLSearchParams({ session: one.session })}` }, one.session), element("span")),
-    element("div", { class: "reason" }, element("p"), element("details", {}, element("summary", {}, "All of it"), element("p"))),
-    element("p", { class: "when" }, element("span"), ago(one.at, "", " ago")),
-    element(
-      "p",
-      { class: "buttons" },
-      act("Retry", "main", () => retry(one.delivery)),
-      act("Drop", "quiet", () => {
-        wantedDrop = one.delivery;
-        say(byId("drop-heading"), `Drop ${one.delivery}`);
-        openDialog("drop-dialog");
-      }),
-    ),
-  );
-}
-
-function fillLetter(item, one) {
-  const [what, reason, when, buttons] = item.children;
-  say(what.lastChild, one.after ? `, which came to ${one.after}` : "");
-  const words = one.reason || "no reason is known";
-  const isLong = words.length > SHORT_REASON;
-  say(reason.firstChild, isLong ? `${words.slice(0, SHORT_REASON)}…` : words);
-  reason.lastChild.hidden = !isLong;
-  say(reason.lastChild.lastChild, isLong ? words : "");
-  say(when.children[0], `${count(one.attempts, "attempt")}, `);
-  setTime(when.children[1], one.at);
-  for (const button of buttons.children) {
-    button.disabled = overview.changes !== "allowed";
-  }
-}
-
-function makeHandler(one) {
-  const cell = (label) => element("td", { class: "number", "data-label": label });
-  return element("tr", {}, element("th", { scope: "row" }, one.handler), ...["A minute", "Takes (median)", "19 of 20 within", "Failed", "To do", "Given up"].map(cell));
-}
-
-function fillHandler(row, one) {
-  const seconds = (value) => (value === null ? "–" : span(value));
-  const figures = [one.per_minute.toLocaleString("en-GB", { maximumFractionDigits: 1 }), seconds(one.median_seconds), seconds(one.percentile_95_seconds), one.failed, one.to_do, one.dead];
-  figures.forEach((figure, index) => say(row.children[index + 1], String(figure)));
-  row.children[4].classList.toggle("trouble", one.failed > 0);
-  row.children[6].classList.toggle("trouble", one.dead > 0);
+  deadTold = { number, at: before !== null && number > before ? Date.now() : deadTold.at };
 }
 
 function showSession() {
   say(byId("session-heading"), `Session ${story.session}`);
   const more = story.has_more ? `, of which the last ${story.entries.length} are shown` : "";
-  say(byId("session-words"), `${story.state ?? "unknown"}, ${story.agent}, ${count(story.count, "entry", "entries")}${more}`);
+  showStanding(story.state, `${story.agent}, ${count(story.count, "entry", "entries")}${more}`);
   draw(byId("timeline"), story);
   explain(byId("legend"), story);
   tell(byId("entries"), story);
+}
+
+function showStanding(state, words) {
+  const [chip, rest] = byId("session-words").children;
+  chip.hidden = state === null;
+  chip.className = `chip ${classOf(state)}`;
+  say(chip, state ?? "");
+  say(rest, words);
 }
 
 function showChanging() {
@@ -281,20 +152,6 @@ function showChanging() {
   say(notice, words[overview.changes]);
   byId("sign-in").hidden = overview.changes !== "sign-in";
   byId("sign-out").hidden = !overview.is_signed_in;
-}
-
-function timeIn(place, at, before = "", after = "") {
-  if (!at) {
-    place.replaceChildren();
-  } else if (place.firstChild) {
-    setTime(place.firstChild, at);
-  } else {
-    place.replaceChildren(ago(at, before, after));
-  }
-}
-
-function shareOf(share) {
-  return `${(Math.floor(share * 100000) / 1000).toFixed(3)} %`;
 }
 
 // Doing
@@ -308,6 +165,12 @@ async function retry(delivery) {
     announce(`${delivery}: ${error.message}`, true);
   }
   look();
+}
+
+function drop(delivery) {
+  wantedDrop = delivery;
+  say(byId("drop-heading"), `Drop ${delivery}`);
+  openDialog("drop-dialog");
 }
 
 function form(name, send) {
@@ -365,7 +228,7 @@ for (const button of document.querySelectorAll(".all")) {
   button.addEventListener("click", () => {
     const section = button.closest("section");
     section.dataset.all = String(section.dataset.all !== "true");
-    showOverview();
+    showEverything();
   });
 }
 byId("close").addEventListener("click", () => {
@@ -379,6 +242,9 @@ globalThis.addEventListener("hashchange", async () => {
     return;
   }
   await lookAtSession();
+  if (overview !== null) {
+    showEverything(); // which marks the session in the list: Close leads back there
+  }
   byId("session-heading").focus();
   byId("session").scrollIntoView({ block: "start" });
   look();
@@ -390,4 +256,4 @@ new ResizeObserver(() => {
 }).observe(byId("timeline"));
 setInterval(() => tick(Date.now() + ahead), 1000);
 setInterval(look, LONGEST_PAUSE);
-listen();
+look();

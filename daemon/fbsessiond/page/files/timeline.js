@@ -1,6 +1,7 @@
 // A session's time as lanes: its states, and for each handler its deliveries and what it asked for. Gaps are shaded.
 
-import { clock, drawn, element, exact, keep, say, span } from "./elements.js";
+import { clock, drawn, exact, span } from "./elements.js";
+import { classOf, deliveryTold, followUpTold, hatching, isPending, kindOfDelivery, kindOfFollowUp, mark } from "./marks.js";
 
 const NARROW = 620;
 const LABELS = 128;
@@ -9,15 +10,9 @@ const STATE_HEIGHT = 26;
 const ROW_HEIGHT = 24;
 const LANE_GAP = 14;
 const AXIS_HEIGHT = 26;
+const APART = 17; // what is nearer to each other is one mark, with how many it stands for
+const WORST = ["dead", "stuck", "pending", "withdrawn"]; // which of them is shown then
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400, 604800];
-const NAMED_STATES = ["Invited", "Chatting", "LeftChat", "Completed", "Revoked", "Vanished"];
-const ENDED_WELL = ["confirmed", "observed", "unconfirmed", "captured"];
-const STUCK = ["parked", "failed"];
-
-/** Return the class that colours a state. */
-export function classOf(state) {
-  return NAMED_STATES.includes(state) ? `state-${state}` : "state-other";
-}
 
 /** Draw a session's timeline into a place, as wide as that is. */
 export function draw(place, story) {
@@ -29,7 +24,7 @@ export function draw(place, story) {
   const lanes = lanesOf(story);
   let y = 6;
   for (const lane of lanes) {
-    lane.top = y + (isNarrow ? 18 : 0);
+    lane.top = y + (isNarrow ? 23 : 0);
     lane.height = lane.states ? STATE_HEIGHT : ROW_HEIGHT * (lane.followUps.length ? 2 : 1);
     y = lane.top + lane.height + LANE_GAP;
   }
@@ -44,44 +39,12 @@ export function draw(place, story) {
     svg.append(drawn("line", { class: "now", x1: scale(bounds.now), x2: scale(bounds.now), y1: 0, y2: bottom }));
   }
   for (const lane of lanes) {
-    const label = drawn("text", { class: "lane", x: isNarrow ? left : 0, y: isNarrow ? lane.top - 6 : lane.top + 17 }, shortened(lane.name, isNarrow ? 40 : 17));
+    const label = drawn("text", { class: "lane", x: isNarrow ? left : 0, y: isNarrow ? lane.top - 10 : lane.top + 17 }, shortened(lane.name, isNarrow ? 40 : 17));
     label.append(drawn("title", {}, lane.name));
     svg.append(label);
     svg.append(...(lane.states ? stateBars(story, lane, bounds, scale) : handlerMarks(lane, bounds, scale)));
   }
   place.replaceChildren(svg);
-}
-
-/** Say what the marks mean, as far as they occur. */
-export function explain(list, story) {
-  const lanes = lanesOf(story).filter((lane) => !lane.states);
-  const deliveries = lanes.flatMap((lane) => lane.deliveries);
-  const followUps = lanes.flatMap((lane) => lane.followUps);
-  const kinds = [
-    [deliveries.some((one) => one.state === "delivered"), "delivery delivered", "delivered"],
-    [deliveries.some((one) => ["waiting", "due", "running"].includes(one.state)), "delivery pending", "to be delivered; a clock runs up to its time"],
-    [deliveries.some((one) => one.state === "dead"), "delivery dead", "given up"],
-    [deliveries.some((one) => one.state === "withdrawn"), "delivery withdrawn", "withdrawn"],
-    [followUps.some((one) => ENDED_WELL.includes(one.state)), "follow-up done", "follow-up took effect"],
-    [followUps.some((one) => classOfFollowUp(one) === "follow-up pending"), "follow-up pending", "follow-up on its way"],
-    [followUps.some((one) => STUCK.includes(one.state)), "follow-up stuck", "follow-up failed, or parked for a person"],
-    [followUps.some((one) => one.state === "withdrawn"), "follow-up withdrawn", "follow-up withdrawn"],
-    [story.gaps.length > 0, "gap", "a gap: notifications may be missing"],
-    [story.entries.some((one) => one.origin === "snapshot"), "found", "found by a snapshot, not notified"],
-  ].filter(([occurs]) => occurs);
-  keep(list, kinds, ([, kind]) => kind, ([, kind, words]) => element("li", {}, sample(kind), words), () => {});
-}
-
-function sample(kind) {
-  const svg = drawn("svg", { width: 18, height: 18, viewBox: "0 0 18 18", "aria-hidden": "true" });
-  if (kind === "gap") {
-    svg.append(hatching("sample-hatching"), drawn("rect", { class: "gap-ground", x: 1, y: 1, width: 16, height: 16 }), drawn("rect", { x: 1, y: 1, width: 16, height: 16, fill: "url(#sample-hatching)" }));
-  } else if (kind === "found") {
-    svg.append(drawn("rect", { class: "bar state-other snapshot", x: 1, y: 4, width: 16, height: 10, rx: 3 }));
-  } else {
-    svg.append(mark(kind, 9, 9));
-  }
-  return svg;
 }
 
 function boundsOf(story) {
@@ -92,7 +55,7 @@ function boundsOf(story) {
   const from = Math.min(...known, now);
   let to = Math.max(...known, from + 1000, isOpen ? now : 0);
   const elapsed = to - from;
-  const due = story.entries.flatMap((entry) => entry.deliveries.filter(isPending).map((one) => Date.parse(one.at))).filter((at) => at > to);
+  const due = story.entries.flatMap((entry) => entry.deliveries.filter(isToCome).map((one) => Date.parse(one.at))).filter((at) => at > to);
   if (due.length) {
     to = Math.min(Math.max(...due), to + elapsed * 0.6 + 5000);
   }
@@ -139,54 +102,60 @@ function stateBars(story, lane, bounds, scale) {
 function handlerMarks(lane, bounds, scale) {
   const y = lane.top + ROW_HEIGHT / 2;
   const parts = [drawn("line", { class: "rail", x1: scale(bounds.from), x2: scale(bounds.to), y1: y, y2: y })];
-  const marks = [];
-  let last = -Infinity;
-  for (const one of lane.deliveries) {
-    const begin = scale(Date.parse(one.entry.at));
-    const isLater = isPending(one) && Date.parse(one.at) > bounds.now;
-    const end = Math.max(scale(Date.parse(one.at)), begin);
-    parts.push(drawn("line", { class: isLater ? "reach clock" : "reach", x1: begin, x2: end, y1: y, y2: y }));
-    last = Math.max(end, last + 9);
-    marks.push(titled(mark(`delivery ${isPending(one) ? "pending" : one.state}`, last, y), deliveryWords(one)));
-  }
-  last = -Infinity;
-  const below = y + ROW_HEIGHT;
-  for (const one of lane.followUps) {
-    const x = Math.max(scale(Date.parse(one.at)), last + 15);
-    last = x;
-    marks.push(titled(mark(classOfFollowUp(one), x, below), followUpWords(one)));
-  }
-  return [...parts, ...marks];
+  const deliveries = lane.deliveries.map((one) => {
+    const at = isPending(one) && !isToCome(one) ? bounds.now : Date.parse(one.at);
+    const isLater = isToCome(one) && at > bounds.now;
+    const [begin, end] = [scale(Date.parse(one.entry.at)), scale(at)];
+    parts.push(drawn("line", { class: isLater ? "reach clock" : "reach", x1: begin, x2: Math.max(begin, end), y1: y, y2: y }));
+    if (isLater) {
+      parts.push(drawn("text", { class: "until", x: end - 12, y: y - 6 }, `due ${dueWords(one.at, bounds)}`));
+    }
+    return { x: Math.max(begin, end), kind: kindOfDelivery(one), words: `${one.handler}: ${withReason(deliveryTold(one), one)}` };
+  });
+  const followUps = lane.followUps.map((one) => ({ x: scale(Date.parse(one.at)), kind: kindOfFollowUp(one), words: withReason(followUpTold(one), one) }));
+  return [...parts, ...together(deliveries).map((each) => drawnMark(each, y)), ...together(followUps).map((each) => drawnMark(each, y + ROW_HEIGHT))];
 }
 
-/** Return a mark that can be told from the others by its shape, too, not by its colour alone. */
-function mark(kind, x, y) {
-  const group = drawn("g", { class: `mark ${kind}`, transform: `translate(${x} ${y})` });
-  if (kind.startsWith("delivery")) {
-    group.append(drawn("circle", { r: 6.5 }));
-  } else {
-    group.append(drawn("path", { d: "M0 -8 8 0 0 8 -8 0Z" }));
+/** Put together what would lie upon each other. */
+function together(marks) {
+  const groups = [];
+  for (const one of marks.toSorted((left, right) => left.x - right.x)) {
+    const last = groups.at(-1);
+    if (last && one.x - last.x < APART) {
+      last.marks.push(one);
+    } else {
+      groups.push({ x: one.x, marks: [one] });
+    }
   }
-  const inside = { delivered: "M-3 0 -1 2.5 3 -2.5", done: "M-3 0 -1 2.5 3 -2.5", dead: "M-2.5 -2.5 2.5 2.5M2.5 -2.5 -2.5 2.5", stuck: "M0 -4V1M0 3.4V3.6", withdrawn: "M-3 0H3" }[kind.split(" ")[1]];
-  if (inside) {
-    group.append(drawn("path", { class: "inside", d: inside }));
+  return groups;
+}
+
+function drawnMark({ x, marks }, y) {
+  const kinds = marks.map((one) => one.kind);
+  const worst = WORST.map((word) => kinds.find((kind) => kind.endsWith(word))).find(Boolean) ?? kinds[0];
+  const group = titled(mark(worst, x, y), marks.map((one) => one.words).join("\n"));
+  if (marks.length > 1) {
+    group.append(drawn("text", { class: "many", x: 0, y: -9 }, String(marks.length)));
   }
   return group;
+}
+
+function withReason(words, one) {
+  return one.because ? `${words} (${one.because})` : words;
+}
+
+function isToCome(delivery) {
+  return isPending(delivery) && delivery.state !== "running";
+}
+
+/** Return when something is due: with its day, if that is another one than now. */
+function dueWords(at, bounds) {
+  return new Date(at).toDateString() === new Date(bounds.now).toDateString() ? clock(new Date(at)) : exact(at).slice(0, -7);
 }
 
 function titled(node, words) {
   node.append(drawn("title", {}, words));
   return node;
-}
-
-function classOfFollowUp(one) {
-  if (ENDED_WELL.includes(one.state)) {
-    return "follow-up done";
-  }
-  if (STUCK.includes(one.state)) {
-    return "follow-up stuck";
-  }
-  return one.state === "withdrawn" ? "follow-up withdrawn" : "follow-up pending";
 }
 
 function gapShade(gap, bounds, scale, bottom, now) {
@@ -199,10 +168,6 @@ function gapShade(gap, bounds, scale, bottom, now) {
   const words = `Gap: ${gap.cause}, from ${exact(gap.from)}, ${gap.to ? `lasted ${span((end - begin) / 1000)}` : "goes on"}`;
   const box = { x, y: 0, width, height: bottom };
   return [drawn("rect", { ...box, class: "gap-ground" }), titled(drawn("rect", { ...box, fill: "url(#hatching)" }), words)];
-}
-
-function hatching(id = "hatching") {
-  return drawn("defs", {}, drawn("pattern", { id, width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, drawn("line", { class: "hatch", x1: 0, x2: 0, y1: 0, y2: 6 })));
 }
 
 function axis(bounds, scale, bottom, width) {
@@ -226,23 +191,6 @@ function tickWords(time, step) {
   return step < 1 ? clock(time, true).slice(0, -2) : step < 60 ? clock(time) : clock(time).slice(0, 5);
 }
 
-function isPending(delivery) {
-  return ["waiting", "due", "running"].includes(delivery.state);
-}
-
-/** Say what became of a delivery. */
-export function deliveryWords(one) {
-  const attempts = one.attempts > 1 ? `, ${one.attempts} attempts` : "";
-  const when = isPending(one) && one.at ? `, due ${exact(one.at)}` : "";
-  return `${one.handler}: ${one.state.replace("_", " ")}${when}${attempts}${one.because ? ` (${one.because})` : ""}`;
-}
-
-/** Say what became of a follow-up. */
-export function followUpWords(one) {
-  const attempts = one.attempts > 1 ? `, ${one.attempts} attempts` : "";
-  return `${one.operation}: ${one.state}${attempts}${one.because ? ` (${one.because})` : ""}`;
-}
-
 function inWords(story) {
   const changes = story.entries.filter((entry) => entry.kind === "transition").map((entry) => `${entry.after} at ${clock(new Date(entry.at))}`);
   const gaps = story.gaps.length ? `; with ${story.gaps.length} gaps` : "";
@@ -251,19 +199,4 @@ function inWords(story) {
 
 function shortened(text, most) {
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;
-}
-
-/** Write the same as a list. */
-export function tell(list, story) {
-  keep(list, story.entries, (entry) => entry.seq, () => element("li", {}, element("p"), element("ul")), (item, entry) => {
-    const [line, below] = item.children;
-    const what = entry.kind === "transition" ? `${entry.before ?? "first seen"} → ${entry.after}` : entry.kind;
-    say(line, `${exact(entry.at)}  ${what}${entry.origin === "live" ? "" : ` (${entry.origin})`}`);
-    const lines = entry.deliveries.flatMap((one) => [[one.handler, deliveryWords(one), ""], ...one.follow_ups.map((each) => [`${one.handler}/${each.step}`, followUpWords(each), "deeper"])]);
-    below.hidden = lines.length === 0;
-    keep(below, lines, ([key]) => key, () => element("li"), (child, [, words, name]) => {
-      child.className = name;
-      say(child, words);
-    });
-  });
 }
