@@ -10,13 +10,14 @@ from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.cometd.events import ConnectionEvent
 from fbsessiond.cometd.source import CometdSettings, CometdSource
+from fbsessiond.configuration_errors import nearest
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.events import Event
-from fbsessiond.gap import Watched, coverage_of
+from fbsessiond.gap import Watched
 from fbsessiond.gws.access import Access, Basic, Bearer, Credentials
 from fbsessiond.gws.rest import Rest
 from fbsessiond.journal.interface import Journal, Reader
-from fbsessiond.readiness import Check, Standing
+from fbsessiond.readiness import Check
 from fbsessiond.reconciling import Reconciler, SnapshotSettings
 from fbsessiond.settings import GwsSettings, Settings
 
@@ -36,11 +37,15 @@ class Agent:
     source: CometdSource
     reconciler: Reconciler
 
+    @property
+    def connection(self) -> Check:
+        """Say whether notifications arrive now."""
+        status = self.source.status
+        return Check(f"connection {self.name}", status.healthy, status.words, status.since)
+
     def checks(self, reader: Reader) -> Sequence[Check]:
         """Say whether notifications arrive now, and whether all that may have been missed is known."""
-        status = self.source.status
-        connection = Check(f"connection {self.name}", status.healthy, status.words, status.since)
-        return [connection, *(_coverage(watched) for watched in reader.watched(agent=self.name))]
+        return [self.connection, *map(coverage_check, reader.watched(agent=self.name))]
 
 
 @asynccontextmanager
@@ -78,27 +83,20 @@ async def watching(
         yield Agent(name, rest, source, reconciler)
 
 
-def standing(agents: Sequence[Agent], reader: Reader, now: datetime) -> Standing:
-    """Add up how agents stand."""
-    rows = [each for agent in agents for each in reader.watched(agent=agent.name)]
-    coverages = [coverage_of(watched, reader.gaps(agent=watched.agent), now) for watched in rows]
-    observed = sum((one.observed for one in coverages), timedelta())
-    covered = sum((one.covered for one in coverages), timedelta())
-    connects = [at for agent in agents if (at := agent.source.status.last_connect_at) is not None]
-    return Standing(
-        agents=len(agents),
-        connected=sum(agent.source.status.healthy for agent in agents),
-        in_gap=sum(watched.broken is not None for watched in rows),
-        coverage=covered / observed if observed else None,
-        silent_for=max((now - at for at in connects), default=None),
-    )
+def gws_of(settings: Settings, name: str | None = None) -> GwsSettings:
+    """Return the platform as an agent comes to it; without a name, as the only agent does.
 
-
-def gws_of(settings: Settings) -> GwsSettings:
-    """Return the platform's settings. Raises `ConfigurationError` where there are none."""
-    if settings.gws is None:
-        raise ConfigurationError("gws: is missing; `fbsessiond run` needs to know the platform's url and the agent")
-    return settings.gws
+    Raises `ConfigurationError` where there is none of that name, or no only one.
+    """
+    watched = settings.watched
+    if not watched:
+        raise ConfigurationError("gws: is missing; it says where the platform is, and who the agent is")
+    found = [gws for gws in watched if name in {None, gws.agent_name}]
+    if len(found) == 1:
+        return found[0]
+    if name is None:
+        raise ConfigurationError(f"agents: there are {len(watched)}: name one of them with --agent")
+    raise ConfigurationError(f"agents: none is called {name!r}; {nearest(name, (one.agent_name for one in watched))}")
 
 
 def access_of(gws: GwsSettings) -> Access:
@@ -128,7 +126,8 @@ def position_of(watched: Watched, now: datetime) -> bytes | None:
     return watched.position if now - watched.proven_until < RESUMABLE else None
 
 
-def _coverage(watched: Watched) -> Check:
+def coverage_check(watched: Watched) -> Check:
+    """Say whether all that may have been missed is known."""
     name = f"coverage {watched.agent}"
     if watched.broken is not None:
         return Check(name, False, f"nothing is proved: {watched.broken}", watched.proven_until)

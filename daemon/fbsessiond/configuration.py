@@ -6,8 +6,6 @@ known one; all mistakes are told at once.
 
 import copy
 import json
-import re
-import tomllib
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fbsessiond import environment, limits
+from fbsessiond import environment
+from fbsessiond.agents_file import with_all_agents
 from fbsessiond.configuration_errors import Key, Places, describe, dotted
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.handler import STATE_DIRECTORY
@@ -23,15 +22,13 @@ from fbsessiond.notification import is_too_deep
 from fbsessiond.plugins import find_handler
 from fbsessiond.route import Route
 from fbsessiond.settings import HandlerSettings, Settings
+from fbsessiond.toml_file import parsed, read_text
 
 PREFIX = "FBSESSIOND_"
 """Begins the names of variables that override the file: FBSESSIOND_GWS__URL for `url` in `[gws]`."""
 
 WELL_KNOWN = (Path("fbsessiond.toml"), Path("/etc/fbsessiond/fbsessiond.toml"))
 """Where the file is looked for when none is named."""
-
-_SYNTAX_ERROR = re.compile(r"(.*) \(at (?:(line \d+, column \d+)|end of document)\)", re.DOTALL)
-"""How tomllib says what is wrong and where."""
 
 
 class Configuration:
@@ -101,16 +98,12 @@ def load(path: Path | None) -> Configuration:
     Raises `ConfigurationError` with all mistakes, a line each.
     """
     path = path or _given() or next((known for known in WELL_KNOWN if known.is_file()), None)
-    text = _read(path) if path else ""
-    try:
-        in_file = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: {_syntax_error(text, error)}") from error
-    if is_too_deep(in_file):
-        raise ConfigurationError(f"{path}: tables and lists stand in each other more than {limits.NESTING} deep")
+    text = read_text(path) if path else ""
+    in_file = parsed(text, path)
     document, variables = _overridden(in_file)
     try:
-        return Configuration(Settings.model_validate(document), path, text, variables)
+        settings = Settings.model_validate(document)
+        return Configuration(with_all_agents(settings, path), path, text, variables)
     except ValidationError as error:
         mistakes = list(describe(error, Settings, document, Places(path, text, variables)))
         rest = _without_mistakes(document, error)
@@ -124,22 +117,6 @@ def load(path: Path | None) -> Configuration:
 def _given() -> Path | None:
     given = environment.variables.get(f"{PREFIX}CONFIG")
     return Path(given) if given else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: can't read the configuration: {error}") from error
-
-
-def _syntax_error(text: str, error: Exception) -> str:
-    if match := _SYNTAX_ERROR.fullmatch(str(error)):
-        what, where = match.groups()
-        lines = text.split("\n")
-        where = where or f"line {len(lines)}, column {len(lines[-1]) + 1}"
-        return f"{where}: isn't TOML: {what[:1].lower()}{what[1:]}"
-    return f"isn't TOML: {error}"
 
 
 def _overridden(in_file: dict[str, Any]) -> tuple[dict[str, Any], dict[Key, str]]:

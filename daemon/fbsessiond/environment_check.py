@@ -5,19 +5,22 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
-from fbsessiond.agent import access_of, gws_of, source_settings
+from fbsessiond.agent import access_of, source_settings
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.cometd.events import Connected, ConnectionEvent, Lost, SubscriptionRefused
 from fbsessiond.cometd.source import CometdSource
 from fbsessiond.configuration import Configuration
-from fbsessiond.errors import UnavailableError
+from fbsessiond.errors import ConfigurationError, RefusedError, UnavailableError
 from fbsessiond.gws.access import Access
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.message import Batch
 from fbsessiond.route import Route
 from fbsessiond.service import running_handlers
 from fbsessiond.settings import GwsSettings
+
+AT_A_TIME = 16
+"""So many agents are tried side by side."""
 
 ANSWER_SECONDS = 10.0
 """How long GWS may take to answer."""
@@ -26,9 +29,14 @@ ANSWER_SECONDS = 10.0
 async def check_environment(
     configuration: Configuration, routes: Sequence[Route], say: Callable[[str, str], None], clock: Clock, chance: Chance
 ) -> None:
-    """Try everything once, in the order in which the daemon needs it; say what is fine, raise at the first trouble."""
-    gws = gws_of(configuration.settings)
-    access = access_of(gws)
+    """Try everything once, in the order in which the daemon needs it; say what is fine, raise at the first trouble.
+
+    Where there are several agents, each is tried, and the first one's trouble is raised in the end.
+    """
+    watched = configuration.settings.watched
+    if not watched:
+        raise ConfigurationError("gws: is missing; it says where the platform is, and who the agent is")
+    accesses = [access_of(gws) for gws in watched]
     configuration.settings.http.read_token()
     say("secrets", "fine")
     journal = open_journal(configuration.settings.journal.url, configuration.state_directory, clock.now())
@@ -36,8 +44,23 @@ async def check_environment(
     say("journal", f"fine, {configuration.settings.journal.url} in {configuration.state_directory}")
     async with running_handlers(routes):
         say("handlers", "fine")
-    await _connect_once(gws, access, clock, chance)
-    say("gws", f"fine, {gws.notifications_url}")
+    few = asyncio.Semaphore(AT_A_TIME)
+
+    async def connect(gws: GwsSettings, access: Access) -> Exception | None:
+        what = "gws" if len(watched) == 1 else f"gws {gws.agent_name}"
+        try:
+            async with few:
+                await _connect_once(gws, access, clock, chance)
+        except (RefusedError, UnavailableError) as error:
+            if len(watched) > 1:
+                say(what, str(error))
+            return error
+        say(what, f"fine, {gws.notifications_url}")
+        return None
+
+    troubles = await asyncio.gather(*map(connect, watched, accesses))
+    for trouble in filter(None, troubles):
+        raise trouble
 
 
 async def _connect_once(gws: GwsSettings, access: Access, clock: Clock, chance: Chance) -> None:

@@ -12,7 +12,7 @@ from fbsessiond import limits
 from fbsessiond.carrying import Carrying, Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
-from fbsessiond.errors import DiskError
+from fbsessiond.errors import DiskError, RefusedError
 from fbsessiond.events import FollowUpBegan, FollowUpPaused, Observe, unobserved
 from fbsessiond.follow_up import FollowUpState, Progress, Webhook
 from fbsessiond.gws.rest import Rest
@@ -45,6 +45,14 @@ POST_PAUSE = timedelta(milliseconds=100)
 """The shortest pause before a deferred one is posted again."""
 
 
+REFUSED_PAUSE = timedelta(minutes=5)
+"""How long one waits whose agent can't sign in."""
+
+
+def _raised(_: str, error: RefusedError) -> None:
+    raise error
+
+
 class FollowUpLane:
     """Carries out what handlers asked for: side by side for different sessions, one after the other for each."""
 
@@ -53,14 +61,19 @@ class FollowUpLane:
     def __init__(
         self,
         journal: Journal,
-        rests: Mapping[str, Rest],
+        rests: Mapping[str, Rest | None],
         clock: Clock,
         chance: Chance,
         settings: FollowUpSettings = FollowUpSettings(),
         handlers: Mapping[str, Handler] = MappingProxyType({}),
         observe: Observe = unobserved,
+        bear: Callable[[str, RefusedError], None] = _raised,
     ) -> None:
-        """Take the REST client of each agent, and the handlers by name, for the webhooks among the follow-ups."""
+        """Take the REST client of each agent, and the handlers by name, for the webhooks among the follow-ups.
+
+        An agent that can't sign in at the moment has None; `bear` takes it that GWS refuses one, or raises that.
+        """
+        self._bear = bear
         self._handlers = handlers
         self._observe = observe
         self.concurrency = settings.concurrency
@@ -89,7 +102,11 @@ class FollowUpLane:
         """Go on with one follow-up, and write down how that ended. Raises `DiskError` and `RefusedError`."""
         self._observe(FollowUpBegan(lease))
         began_at = self._clock.monotonic()
-        progress = await self._go_on(lease, current)
+        try:
+            progress = await self._go_on(lease, current)
+        except RefusedError as error:
+            self._bear(lease.agent, error)
+            progress = self._later(current().progress)
         await self._record(current(), progress)
         self._observe(FollowUpPaused(lease, progress, self._clock.monotonic() - began_at))
         self._say(lease, progress)
@@ -101,11 +118,17 @@ class FollowUpLane:
             return replace(lease.progress, state=FollowUpState.PARKED, because=f"not sent by this version: {error}")
         if isinstance(lease.operation, Webhook):
             return await self._post(lease.operation, lease)
-        rest = self._rests.get(lease.agent)
-        if rest is None:
+        if lease.agent not in self._rests:
             because = f"the configuration has no agent {lease.agent!r} any more"
             return Progress(FollowUpState.FAILED, lease.progress.attempts, because=because)
+        if (rest := self._rests[lease.agent]) is None:
+            return self._later(lease.progress)
         return await self._carrying(lease.operation, lease, rest, current).go_on(lease.progress)
+
+    def _later(self, progress: Progress) -> Progress:
+        """Leave one for a while, as it is: that its agent can't sign in isn't its own failure."""
+        again_at = self._clock.now() + REFUSED_PAUSE
+        return replace(progress, because="GWS refuses the agent's credentials, or they can't be had", again_at=again_at)
 
     async def _post(self, webhook: Webhook, lease: FollowUpLease) -> Progress:
         """Have a webhook posted; a receiver tells an attempt that comes twice by its key."""

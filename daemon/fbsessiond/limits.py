@@ -20,6 +20,9 @@ PARTICIPANTS = 10_000
 USER_DATA_KEYS = 10_000
 """The most that one session may have of each."""
 
+AGENTS = 20_000
+"""Agents that one daemon watches."""
+
 KNOWN_SESSIONS = 4_096
 """Sessions whose last known state is kept in memory; others are read from the journal when they are needed."""
 

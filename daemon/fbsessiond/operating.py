@@ -6,19 +6,19 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime
 
-from fbsessiond.agent import access_of, gws_of, source_settings
+from fbsessiond.agent import access_of, source_settings
 from fbsessiond.carrying import Carrying, Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.cometd.events import ConnectionEvent, Lost
 from fbsessiond.cometd.source import CometdSource
-from fbsessiond.configuration import Configuration
 from fbsessiond.errors import UnavailableError
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.gws.access import Access
 from fbsessiond.gws.rest import Rest
 from fbsessiond.notification import AnyNotification, Document, InvalidNotification, read
 from fbsessiond.operations import Operation
+from fbsessiond.settings import GwsSettings
 
 READY_SECONDS = 10.0
 """How long the notification connection may take to be there; nothing is sent before."""
@@ -26,28 +26,27 @@ READY_SECONDS = 10.0
 
 async def operate_once(
     operation: Operation,
-    configuration: Configuration,
+    gws: GwsSettings,
     patience: Patience,
     *,
     wait: bool,
     clock: Clock,
     chance: Chance,
 ) -> Progress:
-    """Do one operation, and wait until it shows that it took effect, if that is wanted.
+    """Do one operation as an agent, and wait until it shows that it took effect, if that is wanted.
 
     Raises `ConfigurationError`, `UnavailableError` where GWS can't be reached, `RefusedError`.
     """
-    gws = gws_of(configuration.settings)
     async with access_of(gws) as access:
         rest = Rest(str(gws.url), access)
         if not wait:
             return await _carry(operation, rest, _Live(operation.session, rest, clock), patience, clock, wait=False)
-        return await _with_notifications(operation, configuration, access, rest, patience, clock, chance)
+        return await _with_notifications(operation, gws, access, rest, patience, clock, chance)
 
 
 async def _with_notifications(
     operation: Operation,
-    configuration: Configuration,
+    gws: GwsSettings,
     access: Access,
     rest: Rest,
     patience: Patience,
@@ -56,7 +55,7 @@ async def _with_notifications(
 ) -> Progress:
     """Listen first, then send: the notification may come before the answer."""
     evidence = _Live(operation.session, rest, clock)
-    settings = source_settings(gws_of(configuration.settings))
+    settings = source_settings(gws)
     source = CometdSource(
         settings,
         access,

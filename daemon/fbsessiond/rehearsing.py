@@ -24,7 +24,7 @@ from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.records import Draft, Entry
 from fbsessiond.message import Batch, Message
 from fbsessiond.route import Route
-from fbsessiond.service import until_first
+from fbsessiond.tasks import until_first
 from fbsessiond.transition import Change, Kind
 from fbsessiond.wanting import ask
 

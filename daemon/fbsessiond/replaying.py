@@ -9,7 +9,8 @@ from fbsessiond.fixtures import Fixture, FixtureSource
 from fbsessiond.follow_ups import CapturingLane
 from fbsessiond.journal.interface import Journal
 from fbsessiond.route import Route
-from fbsessiond.service import Pipeline, running_handlers, until_first
+from fbsessiond.service import Pipeline, running_handlers
+from fbsessiond.tasks import until_first
 
 
 async def replay_fixtures(

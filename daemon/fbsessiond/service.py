@@ -2,15 +2,16 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
-from fbsessiond.agent import Agent, gws_of, standing, watching
+from fbsessiond.agent import watching
+from fbsessiond.agents import Agents, all_watched
 from fbsessiond.carrying import Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
@@ -36,6 +37,7 @@ from fbsessiond.route import Route
 from fbsessiond.service_manager import ServiceManager
 from fbsessiond.settings import FollowUpsSettings, JournalSettings, TracesSettings
 from fbsessiond.signals import Asked, asking, examine
+from fbsessiond.tasks import to_the_end, until_first
 from fbsessiond.watch import LoopWatch
 from fbsessiond.winding import wind_clocks
 
@@ -79,7 +81,7 @@ class Pipeline:
             try:
                 await self.intake.wait_for_room()
                 async for batch in batches:
-                    await _to_the_end(self.intake.take(batch))
+                    await to_the_end(self.intake.take(batch))
                     await self.intake.wait_for_room()
             except asyncio.CancelledError:
                 await batches.aclose()
@@ -181,37 +183,50 @@ async def _run_with(
         await wind_clocks(journal, routes, clock)
         reserve = Reserve(journal.space, clock, settings.journal.reserve)
         intake = Intake(journal, routes, clock, reserve, observe)
-        agent = await stack.enter_async_context(
-            watching(gws_of(settings), journal, intake, clock, chance, snapshots, observe)
+        agents = await stack.enter_async_context(
+            all_watched(
+                settings.watched,
+                lambda gws: watching(gws, journal, intake, clock, chance, snapshots, observe),
+                clock,
+                chance,
+            )
         )
         handlers = {route.name: route.handler for route in routes}
         follow_ups = FollowUpLane(
-            journal, {agent.name: agent.rest}, clock, chance, follow_up_settings(settings.follow_ups), handlers, observe
+            journal,
+            agents.rests,
+            clock,
+            chance,
+            follow_up_settings(settings.follow_ups),
+            handlers,
+            observe,
+            agents.bear,
         )
         pipeline = Pipeline(journal, routes, clock, chance, follow_ups, intake, observe)
         reader = journal.reader()
         failing = _Failing(journal, pipeline.dispatch, manager)
-        parts += [lambda: agent.checks(reader), lambda: [reserve.check(), *failing.checks()]]
+        parts += [lambda: agents.checks(reader), lambda: [reserve.check(), *failing.checks()]]
         metrics.expect(list(handlers))
         idle = metrics.gauges.read
-        metrics.gauges.read = partial(_readings, agent, reserve, journal, reader, list(handlers), checks, clock)
+        metrics.gauges.read = partial(_readings, agents, reserve, journal, reader, list(handlers), checks, clock)
         stack.enter_context(page.showing(reader))
-        log.info("daemon.started", agent=agent.name, handlers=[route.name for route in routes], http=address)
+        asked.change_agents = agents.change
+        log.info("daemon.started", **agents.told, handlers=[route.name for route in routes], http=address)
         try:
             await until_first(
                 failing.until_failed(),
                 asked.until_asked(),
-                pipeline.take_all(agent.source),
+                agents.run(pipeline.take_all),
                 pipeline.dispatch.run(),
-                agent.reconciler.run(),
                 keep_house(journal, intake, settings.journal, clock),
                 pass_on_reveals(journal, routes),
-                manager.keep_informed(checks, lambda: reserve.is_used or agent.source.is_moving),
+                manager.keep_informed(checks, lambda: reserve.is_used or agents.is_moving),
             )
         finally:
             parts.clear()
             metrics.gauges.read = idle
-            asked.has_connected = agent.source.status.last_connect_at is not None
+            asked.change_agents = None
+            asked.has_connected = agents.has_connected
 
 
 class _Failing:
@@ -260,7 +275,7 @@ def _making_traces(settings: TracesSettings) -> "Callable[[str, Clock], Traces] 
 
 
 def _readings(
-    agent: Agent,
+    agents: Agents,
     reserve: Reserve,
     journal: Journal,
     reader: Reader,
@@ -274,7 +289,7 @@ def _readings(
     now, space = clock.now(), journal.space()
     return Readings(
         is_ready=is_ready(checks()),
-        standing=standing([agent], reader, now),
+        standing=agents.standing(reader, now),
         backlog=reader.backlog(handlers, now),
         is_intake_paused=reserve.is_used,
         free_bytes=None if space is None else space.free_bytes,
@@ -285,34 +300,6 @@ def follow_up_settings(table: FollowUpsSettings) -> FollowUpSettings:
     """Return how follow-ups are carried out."""
     patience = Patience(confirmation=table.confirmation, settling=table.settling, attempts=table.attempts)
     return FollowUpSettings(patience, table.backoff, table.concurrency)
-
-
-async def until_first(*parts: Coroutine[Any, Any, object]) -> None:
-    """Run parts side by side until the first ends; then stop the others.
-
-    Raises what that first part raised, or else what any of the others raised while it stopped.
-    """
-    tasks = [asyncio.create_task(part) for part in parts]
-    try:
-        first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        errors = {task: task.exception() for task in tasks if not task.cancelled()}  # of all: asyncio tells the others
-    for _, error in sorted(errors.items(), key=lambda ended: ended[0] not in first):
-        if error is not None:
-            raise error
-
-
-async def _to_the_end(work: Coroutine[Any, Any, object]) -> None:
-    """Finish a piece of work even if cancelled meanwhile; the cancellation goes on afterwards."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 async def follow_the_time(journal: Journal, clock: Clock) -> None:

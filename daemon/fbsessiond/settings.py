@@ -1,7 +1,7 @@
 """The tables of the configuration, as models: which keys there are, what each may be, and what it is by default."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -14,10 +14,12 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationInfo,
     model_validator,
 )
 
+from fbsessiond import limits
 from fbsessiond.conditions import Condition
 from fbsessiond.durations import Duration
 from fbsessiond.errors import ConfigurationError
@@ -58,20 +60,18 @@ Channel: TypeAlias = Annotated[str, AfterValidator(_channel), Field(json_schema_
 """A CometD channel's name."""
 
 
-class GwsSettings(_Table):
-    """The platform, and the agent whose sessions are watched."""
+_WAYS_IN: list[JsonValue] = [
+    {"required": ["username", "password"], "not": {"required": ["token"]}},
+    {"required": ["token"], "not": {"required": ["password"]}},
+]
+"""The credentials that can stand together, for the JSON Schema."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "anyOf": [
-                {"required": ["username", "password"], "not": {"required": ["token"]}},
-                {"required": ["token"], "not": {"required": ["password"]}},
-            ]
-        }
-    )
+NO_WAY_IN = "needs username and password, or a token instead of the password"
 
-    url: Annotated[AnyHttpUrl, AfterValidator(_address_alone)] = Field(examples=["http://gws.example:8090"])
-    """Where GWS is; the REST interface is below it, under /api/v2."""
+
+class _Who(_Table):
+    """An agent, and its credentials."""
+
     username: str | None = Field(default=None, examples=["agent1"])
     """The agent's name, for HTTP Basic."""
     password: Secret | None = Field(default=None, examples=[{"file": "/etc/fbsessiond/password"}])
@@ -80,6 +80,46 @@ class GwsSettings(_Table):
     """A bearer token, in the place of username and password."""
     agent: str | None = Field(default=None, examples=["agent1"])
     """What the journal calls the agent; by default its username."""
+
+    @property
+    def agent_name(self) -> str:
+        """What the journal calls the agent."""
+        return self.agent or self.username or "me"
+
+    @property
+    def is_anybody(self) -> bool:
+        """Whether an agent is named at all."""
+        return any(value is not None for value in (self.username, self.password, self.token, self.agent))
+
+    def check_way_in(self) -> None:
+        """Raise `ValueError` where there is none, or more than one."""
+        basic = self.username is not None and self.password is not None
+        if basic == (self.token is not None) or (self.password is not None and self.username is None):
+            raise ValueError(NO_WAY_IN)
+
+
+class AgentSettings(_Who):
+    """One of several agents whose sessions are watched; the platform is that of `[gws]`."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": _WAYS_IN})
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> "AgentSettings":
+        self.check_way_in()
+        return self
+
+
+class GwsSettings(_Who):
+    """The platform, and the agent whose sessions are watched; none here where `[[agents]]` has them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [*_WAYS_IN, {"not": {"anyOf": [{"required": ["password"]}, {"required": ["token"]}]}}]
+        }
+    )
+
+    url: Annotated[AnyHttpUrl, AfterValidator(_address_alone)] = Field(examples=["http://gws.example:8090"])
+    """Where GWS is; the REST interface is below it, under /api/v2."""
     channels: Annotated[list[Channel], Field(min_length=1, max_length=100)] = ["/v2/me/*"]
     """What is subscribed to."""
     notifications: Annotated[str, AfterValidator(_below_the_address)] = "/api/v2/notifications"
@@ -91,22 +131,14 @@ class GwsSettings(_Table):
     resume: bool = True
     """Go on with the CometD session after a restart, so that nothing is missed if that is short. False: end it."""
 
-    @model_validator(mode="after")
-    def _one_way_in(self) -> "GwsSettings":
-        basic = self.username is not None and self.password is not None
-        if basic == (self.token is not None) or (self.password is not None and self.username is None):
-            raise ValueError("needs username and password, or a token instead of the password")
-        return self
-
-    @property
-    def agent_name(self) -> str:
-        """What the journal calls the agent."""
-        return self.agent or self.username or "me"
-
     @property
     def notifications_url(self) -> str:
         """The address of the CometD endpoint."""
         return f"{str(self.url).rstrip('/')}/{self.notifications.lstrip('/')}"
+
+    def seen_by(self, who: AgentSettings) -> "GwsSettings":
+        """Return the same platform, as another agent comes to it."""
+        return self.model_copy(update={name: getattr(who, name) for name in _Who.model_fields})
 
 
 def _with_engine(url: str) -> str:
@@ -218,10 +250,33 @@ class HandlerSettings(BaseModel):
             yield name, "…" if name in (self.model_extra or {}) else value
 
 
+def _with_an_agent(gws: GwsSettings | None, info: ValidationInfo) -> GwsSettings | None:
+    is_elsewhere = info.data.get("agents", ...) or info.data.get("agents_file", ...)
+    if gws is not None and (gws.is_anybody or not is_elsewhere):
+        gws.check_way_in()
+    return gws
+
+
 class Settings(_Table):
     """All of the configuration."""
 
-    gws: GwsSettings | None = None
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"gws": {"anyOf": _WAYS_IN}}},
+                {"required": ["agents"]},
+                {"required": ["agents_file"]},
+            ]
+        }
+    )
+
+    agents: Annotated[list[AgentSettings], Field(max_length=limits.AGENTS)] = Field(
+        default=[], examples=[[{"username": "agent1", "password": {"file": "/etc/fbsessiond/agent1"}}]]
+    )
+    """Many agents: a table `[[agents]]` for each, in the place of the credentials in `[gws]`, or beside them."""
+    agents_file: HomePath | None = Field(default=None, examples=["agents.toml"])
+    """A TOML file with further `[[agents]]`; a relative path counts from the configuration file."""
+    gws: Annotated[GwsSettings | None, AfterValidator(_with_an_agent)] = None
     journal: JournalSettings = JournalSettings()
     follow_ups: FollowUpsSettings = FollowUpsSettings()
     snapshots: SnapshotsSettings = SnapshotsSettings()
@@ -232,3 +287,10 @@ class Settings(_Table):
     """Where handlers that are single files lie; a relative path counts from the configuration file."""
     state_directory: HomePath | None = Field(default=None, examples=["/var/lib/fbsessiond"])
     """Where the journal and the handlers' files lie; by default the service manager's choice."""
+
+    @property
+    def watched(self) -> Sequence[GwsSettings]:
+        """The platform as each agent comes to it; without `agents_file`, which is read with the configuration."""
+        if self.gws is None:
+            return []
+        return [*([self.gws] if self.gws.is_anybody else []), *map(self.gws.seen_by, self.agents)]

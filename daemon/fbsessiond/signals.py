@@ -2,16 +2,20 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 
-from fbsessiond.agent import access_of, gws_of
+from fbsessiond.agent import access_of
 from fbsessiond.clock import Clock
 from fbsessiond.configuration import Configuration
 from fbsessiond.errors import ConfigurationError, FbsessiondError, RefusedError
 from fbsessiond.service_manager import ServiceManager
+
+if TYPE_CHECKING:
+    from fbsessiond.settings import GwsSettings
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +43,14 @@ async def examine(configuration: Configuration) -> None:
     """Look at all that can be looked at before anything is begun, or touched. Raises `ConfigurationError`."""
     configuration.routes()
     configuration.settings.http.read_token()
-    async with access_of(gws_of(configuration.settings)):
-        pass
+    match configuration.settings.watched:
+        case []:
+            raise ConfigurationError("gws: is missing; `fbsessiond run` needs to know the platform's url and the agent")
+        case [gws]:
+            async with access_of(gws):
+                pass
+        case _:
+            pass  # where there are several, one's trouble is its own
 
 
 class Asked:
@@ -57,6 +67,8 @@ class Asked:
         """What to go on with; None: with nothing."""
         self.has_connected = False
         """Whether GWS answered with it."""
+        self.change_agents: Callable[[Sequence[GwsSettings]], Awaitable[None]] | None = None
+        """Has others watched from now on, while all else goes on as it does; None: that can't be done now."""
         self._before: Configuration | None = None
         """What it went on with before, until that is known to be over."""
         self._reload = reload or (lambda: configuration)
@@ -79,6 +91,12 @@ class Asked:
                 _check_journal(current, following)
             except ConfigurationError as error:
                 self._refuse(error)
+                continue
+            if self.change_agents is not None and _differs_in_agents(current, following):
+                await self.change_agents(following.settings.watched)
+                current = self.following = following
+                self._manager.remark = ""
+                log.info("agents.reloaded", agents=len(following.settings.watched))
             else:
                 self.following, self._before = following, current
                 log.info("configuration.reloaded")
@@ -96,7 +114,7 @@ class Asked:
             return False
         if isinstance(error, ConfigurationError):
             return True
-        return not self.has_connected and current.settings.gws != self._before.settings.gws
+        return not self.has_connected and current.settings.watched != self._before.settings.watched
 
     def go_back(self, error: FbsessiondError) -> None:
         """Go on with the configuration before, and say why."""
@@ -106,6 +124,14 @@ class Asked:
     def _refuse(self, error: FbsessiondError) -> None:
         log.error("configuration.refused", error=str(error), hint="the daemon goes on with the one that it has")
         self._manager.remark = f"the configuration that it was to reload is refused: {error}"
+
+
+def _differs_in_agents(current: Configuration, following: Configuration) -> bool:
+    """Say whether the agents have changed, there are several, and nothing else has."""
+    here, there = current.settings, following.settings
+    without: dict[str, object] = {"agents": [], "agents_file": None}
+    is_same = here.model_copy(update=without) == there.model_copy(update=without)
+    return is_same and here.watched != there.watched and min(len(here.watched), len(there.watched)) > 1
 
 
 def _check_journal(current: Configuration, following: Configuration) -> None:

@@ -19,7 +19,6 @@ from fbsessiond.agent import (
     gws_of,
     position_of,
     source_settings,
-    standing,
     watching,
 )
 from fbsessiond.chance import SeededChance
@@ -33,7 +32,7 @@ from fbsessiond.journal.engines import open_journal
 from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
-from fbsessiond.readiness import Check, Standing
+from fbsessiond.readiness import Check
 from fbsessiond.reconciling import SnapshotSettings
 from fbsessiond.service import Pipeline
 from fbsessiond.settings import GwsSettings, Settings
@@ -72,6 +71,29 @@ def test_no_platform(tmp_path: Path) -> None:
     """Without a platform there is nothing to run."""
     with pytest.raises(ConfigurationError, match="gws: is missing"):
         gws_of(configured(tmp_path, ""))
+
+
+MANY = """
+[gws]
+url = "http://gws.example:8090/"
+[[agents]]
+username = "agent1"
+password = SECRET
+[[agents]]
+username = "agent2"
+password = SECRET
+"""
+
+
+def test_one_of_many(tmp_path: Path) -> None:
+    """Of several agents one has to be named, by its own name."""
+    settings = configured(tmp_path, MANY)
+    assert gws_of(settings, "agent2").agent_name == "agent2"
+    assert gws_of(configured(tmp_path, BASIC), "agent1").agent_name == "agent1"
+    with pytest.raises(ConfigurationError, match=r"^agents: there are 2: name one of them with --agent"):
+        gws_of(settings)
+    with pytest.raises(ConfigurationError, match=r"^agents: none is called 'agnet2'; did you mean 'agent2'\?"):
+        gws_of(settings, "agnet2")
 
 
 @pytest.mark.parametrize(
@@ -241,22 +263,4 @@ async def test_what_is_said_first() -> None:
     assert agent.checks(reader)[1:] == [unknown]
     await break_chain(journal, GapCause.REFUSED)
     assert agent.checks(reader)[1:] == [Check("coverage agent1", False, "nothing is proved: refused", after(300))]
-    journal.close()
-
-
-@networked
-async def test_standing() -> None:
-    """The figures add up over the agents; of those who aren't watched nothing counts."""
-    journal = SqliteJournal(MEMORY, NOW)
-    reader = journal.reader()
-    agents = [agent_who("agent1", is_healthy=True), agent_who("agent2", is_healthy=False)]
-    assert standing(agents, reader, NOW) == Standing(agents=2, connected=1, in_gap=0, coverage=None)
-    for name in ("agent1", "agent2", "agent3"):
-        await journal.watch(name, NOW)
-    await prove(journal, "one", 10, 100)
-    await prove(journal, "two", 0, 60, agent="agent2")
-    assert standing(agents, reader, after(500)) == Standing(agents=2, connected=1, in_gap=0, coverage=150 / 160)
-    await break_chain(journal, agent="agent2")
-    assert standing(agents, reader, after(100)) == Standing(agents=2, connected=1, in_gap=1, coverage=150 / 200)
-    assert standing([], reader, NOW) == Standing()
     journal.close()

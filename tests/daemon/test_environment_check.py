@@ -192,3 +192,21 @@ def test_cancelled(folder: Path) -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run_networked(main())
+
+
+def test_several_agents(folder: Path) -> None:
+    """Where there are several agents each is tried; what is wrong is said of each, and the first's trouble ends it."""
+    found: Found = []
+    tables = "".join(
+        f'[[agents]]\nusername = "agent{number}"\npassword = {{ file = "{folder / "password"}" }}\n'
+        for number in (2, 3)
+    )
+
+    async def main() -> None:
+        async with scripted() as server:
+            server.script("/meta/handshake", 401)
+            await check(configured(folder, server.port, tables), found)
+
+    assert failing(main(), RefusedError, "refused the credentials") == 77
+    assert sorted(what for what, _ in found[3:]) == ["gws agent1", "gws agent2", "gws agent3"]
+    assert sum(words.startswith("fine") for _, words in found[3:]) == 2

@@ -19,8 +19,9 @@ from fbsessiond.dispatch import Dispatch
 from fbsessiond.errors import RefusedError
 from fbsessiond.events import Event, FollowUpBegan, FollowUpPaused
 from fbsessiond.follow_up import FollowUpState, Progress
-from fbsessiond.follow_ups import LEASE_SLACK, CapturingLane, FollowUpLane, FollowUpSettings
-from fbsessiond.gws.rest import REFUSAL_SECONDS
+from fbsessiond.follow_ups import LEASE_SLACK, REFUSED_PAUSE, CapturingLane, FollowUpLane, FollowUpSettings
+from fbsessiond.gws.access import Access, Basic
+from fbsessiond.gws.rest import REFUSAL_SECONDS, Rest
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.sqlite.engine import SqliteJournal
@@ -189,6 +190,49 @@ async def test_agent_gone() -> None:
     assert failed.progress == Progress(FollowUpState.FAILED, because="the configuration has no agent 'agent1' any more")
     assert [line["event"] for line in logged] == ["follow_up.failed"]
     assert retry(journal.reader(), failed, EPOCH)
+    journal.close()
+
+
+@networked
+async def test_agent_that_cannot_sign_in() -> None:
+    """One of an agent without credentials at the moment waits for them, and that is no attempt."""
+    journal = SqliteJournal(MEMORY, EPOCH)
+    await ask(journal, Operation.complete("S1"))
+    lane = FollowUpLane(journal, {AGENT: None}, VirtualClock(), SeededChance(1))
+    running = asyncio.create_task(dispatch_of(journal, lane).run())
+    await asyncio.sleep(2 * REFUSED_PAUSE.total_seconds())
+    (waiting,) = journal.reader().follow_ups()
+    assert (waiting.progress.state, waiting.progress.attempts) == (FollowUpState.INTENDED, 0)
+    assert waiting.progress.because == "GWS refuses the agent's credentials, or they can't be had"
+    running.cancel()
+    await asyncio.wait([running])
+    journal.close()
+
+
+@networked
+async def test_refused_among_others() -> None:
+    """Who bears that an agent is refused has its follow-up wait as it is, until GWS takes the credentials again."""
+    journal = SqliteJournal(MEMORY, EPOCH)
+    borne: list[str] = []
+
+    def bear(agent: str, error: RefusedError) -> None:
+        borne.append(f"{agent}: {type(error).__name__}")
+
+    async with floor() as here:
+        session = await here.chat()
+        await ask(journal, Operation.leave(session))
+        switch(here, **{"403": {"on": ["operations", "reads"]}})
+        rests: dict[str, Rest | None] = {AGENT: here.rest}
+        lane = FollowUpLane(journal, rests, VirtualClock(), SeededChance(1), bear=bear)
+        running = asyncio.create_task(dispatch_of(journal, lane).run())
+        await here.until(lambda: borne)
+        assert borne == [f"{AGENT}: RefusedError"]
+        switch(here, **{"403": None})
+        async with Access(Basic(AGENT, "simulated")) as access:
+            rests[AGENT] = Rest(here.simulator.url, access)
+            await here.until(lambda: here.simulator.platform.count(session, "Leave") == 1)
+            running.cancel()
+            await asyncio.wait([running])
     journal.close()
 
 

@@ -13,11 +13,10 @@ import pytest
 from fbsessiond import Operation
 from fbsessiond.carrying import Patience
 from fbsessiond.chance import SeededChance
-from fbsessiond.configuration import Configuration
-from fbsessiond.errors import ConfigurationError, RefusedError, UnavailableError
+from fbsessiond.errors import RefusedError, UnavailableError
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.operating import READY_SECONDS, operate_once
-from fbsessiond.settings import Settings
+from fbsessiond.settings import GwsSettings
 from fbsessiond.simulator.faults import FaultTable
 from fbsessiond.simulator.scenario import Scenario
 from fbsessiond.simulator.simulator import Simulator, simulating
@@ -40,10 +39,10 @@ class Desk:
         """Do an operation."""
         password = self.folder / "password"
         password.write_text(self.password)
-        gws = {"url": self.simulator.url, "username": AGENT, "password": {"file": str(password)}}
-        configuration = Configuration(Settings.model_validate({"gws": gws}), None, "")
+        table = {"url": self.simulator.url, "username": AGENT, "password": {"file": str(password)}}
+        gws = GwsSettings.model_validate(table)
         chance = SeededChance(1)
-        return await operate_once(operation, configuration, patience, wait=wait, clock=VirtualClock(), chance=chance)
+        return await operate_once(operation, gws, patience, wait=wait, clock=VirtualClock(), chance=chance)
 
     async def chat(self) -> str:
         """Let a customer come, and the agent accept at the desktop; return the session."""
@@ -204,13 +203,3 @@ async def test_unreachable(tmp_path: Path) -> None:
             await here.operate(Operation.leave(session))
         assert VirtualClock().monotonic() - began == pytest.approx(READY_SECONDS, abs=1)
         assert here.simulator.platform.count(session, "Leave") == 0
-
-
-@networked
-async def test_no_platform(tmp_path: Path) -> None:
-    """Without `[gws]` there is nobody to ask."""
-    configuration = Configuration(Settings(), tmp_path, "")
-    with pytest.raises(ConfigurationError, match="gws"):
-        await operate_once(
-            Operation.leave("0002X"), configuration, PATIENCE, wait=True, clock=VirtualClock(), chance=SeededChance(1)
-        )

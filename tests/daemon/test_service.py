@@ -44,7 +44,6 @@ from fbsessiond.service import (
     keep_house,
     run_daemon,
     running_handlers,
-    until_first,
 )
 from fbsessiond.service_manager import ServiceManager
 from fbsessiond.settings import JournalSettings
@@ -84,74 +83,6 @@ def batch(*states: str, session: str = "S1") -> Batch:
 def states(journal: SqliteJournal) -> list[str | None]:
     """Return the states that were journaled."""
     return [entry.after for entry in journal.reader().entries()]
-
-
-# Parts side by side.
-
-
-async def ends(seconds: float, error: Exception | None = None) -> None:
-    """End after some seconds, perhaps with an error."""
-    await asyncio.sleep(seconds)
-    if error is not None:
-        raise error
-
-
-async def fails_to_stop(error: Exception) -> None:
-    """Run until cancelled, and then raise an error."""
-    try:
-        await asyncio.sleep(3600)
-    finally:
-        raise error
-
-
-def test_until_first() -> None:
-    """When the first part ends, the others are stopped; all have ended then."""
-    stopped: list[str] = []
-
-    async def other(name: str, seconds: float) -> None:
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            await asyncio.sleep(seconds)
-            stopped.append(name)
-
-    async def main() -> float:
-        await until_first(other("slow", 2), ends(5), other("fast", 1))
-        return now()
-
-    assert run_virtual(main()) == 7
-    assert stopped == ["fast", "slow"]
-
-
-def test_error_of_the_first() -> None:
-    """What the first part raised is raised, whatever the others raise because they are stopped."""
-    with pytest.raises(DiskError, match="first"):
-        run_virtual(until_first(fails_to_stop(LookupError("second")), ends(1, DiskError("first"))))
-
-
-def test_error_while_stopping() -> None:
-    """What a part raises while it is stopped is raised, where the first one ended well."""
-    with pytest.raises(JournalError, match="can't hand back"):
-        run_virtual(until_first(ends(1), ends(9), fails_to_stop(JournalError("can't hand back"))))
-
-
-def test_cancelled_parts() -> None:
-    """Who is cancelled stops all parts first."""
-    stopped = asyncio.Event()
-
-    async def part() -> None:
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            stopped.set()
-
-    async def main() -> None:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(5):
-                await until_first(part())
-
-    run_virtual(main())
-    assert stopped.is_set()
 
 
 # From a source to the journal.
@@ -561,6 +492,33 @@ async def test_reload(folder: Path) -> None:
     first, second = ear.heard("daemon.started")
     assert (first["handlers"], second["handlers"]) == (["log", "audit"], ["log", "second"])
     assert server.handshakes == 1
+    assert ear.lines[-1]["event"] == "daemon.stopped"
+
+
+async def test_several_agents(folder: Path) -> None:
+    """Each of several agents has its own conversation; one that is refused, or is new, doesn't disturb the others."""
+    table = '[[agents]]\nusername = "agent{}"\npassword = {{ file = "{}" }}\n'
+    second, third = (table.format(number, folder / "password") for number in (2, 3))
+    async with scripted(ScriptedServer(acknowledge=True)) as server:
+        with listening() as ear:
+            running = daemon_for(server, folder, f"{HANDLERS}{second}", http="127.0.0.1:0")
+            await ear.until("cometd.subscribed", 2)
+            assert {line["agent"] for line in ear.heard("cometd.subscribed")} == {"agent1", "agent2"}
+            server.script("/meta/handshake", 401)
+            reconfigure(folder, second, second + third)
+            await ear.until("agent.left")
+            notify(server, message("S1", "Invited"))
+            server.publish(1)
+            await ear.until("session.transition")
+            url = ear.heard("daemon.started")[0]["http"]
+            assert "connections: 2 of 3; not agent3: GWS refused" in (await get(f"{url}/readyz?verbose"))[1]
+            reconfigure(folder, second + third, third)
+            await ear.until("agents.reloaded", 2)
+            await ear.until("agent.left", 1)
+            interrupt()
+            await running
+    assert len(ear.heard("daemon.started")) == 1
+    assert ear.heard("cometd.closed")[0]["agent"] == "agent2"
     assert ear.lines[-1]["event"] == "daemon.stopped"
 
 

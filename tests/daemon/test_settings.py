@@ -4,7 +4,15 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from fbsessiond.errors import ConfigurationError
-from fbsessiond.settings import GwsSettings, HandlerSettings, HttpSettings, JournalSettings, TracesSettings
+from fbsessiond.settings import (
+    AgentSettings,
+    GwsSettings,
+    HandlerSettings,
+    HttpSettings,
+    JournalSettings,
+    Settings,
+    TracesSettings,
+)
 
 URL = "http://gws.example:8090"
 PASSWORD = {"env": "PASSWORD"}
@@ -47,13 +55,16 @@ def test_token_that_could_be_guessed(monkeypatch: pytest.MonkeyPatch, token: str
         (TracesSettings, {"endpoint": "http://h/?a=1"}, "should end before '?' and '#'"),
         (GwsSettings, {"notifications": "http://h/cometd"}, "should be a path below the url"),
         (GwsSettings, {"channels": ["v2/me/*"]}, "should be a channel, as '/v2/me/*'"),
-        (GwsSettings, {"username": "a", "url": URL}, "needs username and password, or a token"),
-        (GwsSettings, {"password": PASSWORD, "url": URL}, "needs username and password, or a token"),
+        (Settings, {"gws": {"username": "a", "url": URL}}, "needs username and password, or a token"),
+        (Settings, {"gws": {"password": PASSWORD, "url": URL}}, "needs username and password, or a token"),
         (
-            GwsSettings,
-            {"username": "a", "password": PASSWORD, "token": PASSWORD, "url": URL},
+            Settings,
+            {"gws": {"username": "a", "password": PASSWORD, "token": PASSWORD, "url": URL}},
             "needs username and pass",
         ),
+        (Settings, {"gws": {"url": URL}}, "needs username and password, or a token"),
+        (Settings, {"gws": {"url": URL, "agent": "a"}, "agents": [{"token": PASSWORD}]}, "needs username and password"),
+        (AgentSettings, {"username": "a"}, "needs username and password, or a token"),
         (JournalSettings, {"url": "journal.db"}, "should be a journal's address, as 'sqlite:journal.db'"),
         (HttpSettings, {"listen": "[::]:80"}, "should be a loopback address or unix:PATH"),
         (HandlerSettings, {"on": "LeftChat"}, "should be a table or a list of tables"),
@@ -80,3 +91,15 @@ def test_right_values() -> None:
     )
     assert (gws.channels, gws.notifications_url) == (["/v3/me/*"], f"{URL}/cometd")
     assert JournalSettings(url="sqlite:here.db").url == "sqlite:here.db"
+
+
+def test_agents() -> None:
+    """Each agent comes to the same platform with its own name and credentials; the one of `[gws]` is the first."""
+    agents = [{"username": "b", "password": PASSWORD}, {"agent": "c", "token": PASSWORD}]
+    several = Settings.model_validate({"gws": {"url": URL, "channels": ["/v3/*"]}, "agents": agents})
+    assert [(each.agent_name, each.channels) for each in several.watched] == [("b", ["/v3/*"]), ("c", ["/v3/*"])]
+    assert [each.token is None for each in several.watched] == [True, False]
+    one_more = Settings.model_validate({"gws": {"url": URL, "agent": "a", "token": PASSWORD}, "agents": agents})
+    assert [each.agent_name for each in one_more.watched] == ["a", "b", "c"]
+    assert Settings.model_validate({"gws": {"url": URL}, "agents_file": "agents.toml"}).watched == []
+    assert Settings.model_validate({"agents": agents}).watched == []

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from fbsessiond.configuration import Configuration, load
 from fbsessiond.errors import ConfigurationError, RefusedError
 from fbsessiond.service_manager import ServiceManager
+from fbsessiond.settings import GwsSettings
 from fbsessiond.signals import SIGNALS, Asked, asking, examine
 from fbsessiond.testing import VirtualClock, run_virtual
 
@@ -143,3 +144,52 @@ async def test_examine(tmp_path: Path) -> None:
     """What is right is looked at, and nothing is begun with it."""
     await examine(configured(tmp_path, "[handlers.log]\n[handlers.audit]"))
     assert not (tmp_path / "state").exists()
+
+
+AGENTS = '[gws]\nurl = "http://gws.example:8090"\n' + "".join(
+    f'[[agents]]\nusername = "agent{number}"\npassword = {{ file = "PASSWORD" }}\n' for number in range(3)
+)
+TWO = AGENTS.rpartition("[[agents]]")[0]
+
+
+def changed(tmp_path: Path, first: str, second: str, rest: str = "") -> tuple[list[list[str]], Asked]:
+    """Have the agents reloaded, then the daemon stopped; return the agents that were put in their place."""
+    changes: list[list[str]] = []
+    before, after = configured(tmp_path, gws=first), configured(tmp_path, rest, second)
+
+    async def change(tables: Sequence[GwsSettings]) -> None:
+        changes.append([gws.agent_name for gws in tables])
+
+    asked = Asked(before, lambda: after, ServiceManager(None), VirtualClock())
+    asked.change_agents = change
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        asked.hear(number)
+    run_virtual(asked.until_asked())
+    return changes, asked
+
+
+@pytest.mark.parametrize(("first", "second", "names"), [(AGENTS, TWO, [0, 1]), (TWO, AGENTS, [0, 1, 2])])
+def test_agents_alone(tmp_path: Path, first: str, second: str, names: list[int]) -> None:
+    """Where only the agents have changed, those are changed, and nothing begins anew."""
+    with capture_logs() as lines:
+        changes, asked = changed(tmp_path, first, second)
+    assert changes == [[f"agent{number}" for number in names]]
+    assert asked.following is None
+    assert [(line["event"], line["agents"]) for line in lines] == [("agents.reloaded", len(names))]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "rest"),
+    [(AGENTS, TWO, "[handlers.log]"), (AGENTS, AGENTS, ""), (AGENTS, GWS, ""), (GWS, AGENTS, "")],
+    ids=["a handler, too", "nothing", "one alone", "from one alone"],
+)
+def test_more_than_agents(tmp_path: Path, first: str, second: str, rest: str) -> None:
+    """Where anything else has changed, or nothing, all begins anew: secrets and handlers are read again."""
+    changes, asked = changed(tmp_path, first, second, rest)
+    assert changes == []
+    assert asked.following is not None
+
+
+async def test_examine_several(tmp_path: Path) -> None:
+    """Where there are several agents, a secret that is missing is that agent's own trouble."""
+    await examine(configured(tmp_path, gws=AGENTS.replace("PASSWORD", "/nowhere")))

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fbsessiond.agent import gws_of
 from fbsessiond.carrying import Patience
 from fbsessiond.chance import SeededChance
 from fbsessiond.cli.options import AsJson, Config
@@ -46,6 +47,9 @@ def operate(
             "--with", metavar="KEY=VALUE", help="A parameter; JSON where it isn't a text.", show_default=False
         ),
     ] = None,
+    agent: Annotated[
+        str | None, typer.Option("--agent", metavar="NAME", help="As which agent, where there are several.")
+    ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Don't wait until it shows that it took effect.")] = False,
     config: Config = None,
     as_json: AsJson = False,
@@ -58,11 +62,12 @@ def operate(
         asked = Operation(operation, session, dict(_parameter(text, operation) for text in parameters or ()))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    configuration = load(config)
-    table = configuration.settings.follow_ups
+    settings = load(config).settings
+    gws = gws_of(settings, agent)
+    table = settings.follow_ups
     patience = Patience(table.confirmation, table.settling, attempts=1)
     progress = asyncio.run(
-        operate_once(asked, configuration, patience, wait=not no_wait, clock=SystemClock(), chance=SeededChance())
+        operate_once(asked, gws, patience, wait=not no_wait, clock=SystemClock(), chance=SeededChance())
     )
     if as_json:
         print_json(_record(asked, progress))

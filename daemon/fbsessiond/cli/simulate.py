@@ -13,11 +13,11 @@ from fbsessiond.cli.options import AsJson
 from fbsessiond.cli.printing import print_json, print_line
 from fbsessiond.clock import Clock, SystemClock
 from fbsessiond.dates import iso
-from fbsessiond.service import until_first
 from fbsessiond.simulator.happening import Happening, What
 from fbsessiond.simulator.http_sessions import token_of
 from fbsessiond.simulator.scenario import Scenario, load_scenario
 from fbsessiond.simulator.simulator import LOOPBACK, Simulator, simulating
+from fbsessiond.tasks import until_first
 
 EPILOG = """Examples:
 

@@ -119,6 +119,17 @@ def test_done(fbsessiond: Command, platform: Platform, config: Path) -> None:
     assert platform.effects()["Leave"]["state"] == "LeftChat"
 
 
+def test_as_one_of_several(fbsessiond: Command, platform: Platform, config: Path) -> None:
+    """Where there are several agents, it is said as which; none of that name is told with the nearest one."""
+    password = config.parent / "password"
+    config.write_text(f'{config.read_text()}[[agents]]\nusername = "agent2"\npassword = {{ file = "{password}" }}\n')
+    session = platform.chat()
+    assert fbsessiond("operate", session, "Leave", "--config", config).status == 78
+    stranger = fbsessiond("operate", session, "Leave", "--agent", "1", "--config", config)
+    assert stranger.err == "fbsessiond: agents: none is called '1'; known here: agent1, agent2\n"
+    assert fbsessiond("operate", session, "Leave", "--agent", "agent1", "--config", config).status == 0
+
+
 def test_as_json(fbsessiond: Command, platform: Platform, config: Path) -> None:
     """With --json the same as one line of JSON."""
     session = platform.chat()

@@ -81,6 +81,7 @@ def test_each(tmp_path: Path, number: int) -> None:
         text = re.sub(r"^password.*$", "", text, flags=re.MULTILINE)
     path = tmp_path / "fbsessiond.toml"
     path.write_text(text)
+    (tmp_path / "agents.toml").touch()
     assert load(path).routes()
 
 
