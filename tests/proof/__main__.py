@@ -21,6 +21,9 @@ from proof.report import PAGE, RUNS, keep, kept, page, run_of
 
 ROOT = Path(__file__).parents[2]
 
+LINES = 40
+"""How often it is said how far a part has come where that is no terminal's bar."""
+
 
 def main() -> int:
     """Run the parts that are asked for; return 1 where something didn't hold."""
@@ -57,7 +60,13 @@ def prove(part: Part, amount: int, seed: int, console: Console, *, is_whole: boo
     commit = _commit()
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(part.name, total=amount)
-        result = part.run(amount, seed, lambda done: progress.update(task, completed=done))
+
+        def tick(done: int) -> None:
+            progress.update(task, completed=done)
+            if not console.is_terminal and done * LINES // amount > (done - 1) * LINES // amount:
+                console.print(f"{part.name}: {done:,} of {amount:,}")
+
+        result = part.run(amount, seed, tick)
     if is_whole:
         seconds = time.monotonic() - begun
         keep(run_of(part, result, amount=amount, seed=seed, date=date, seconds=seconds, commit=commit))
