@@ -250,7 +250,13 @@ class Receiver:
     """A CometD source and somebody who takes its batches, at once or when let."""
 
     def __init__(
-        self, settings: CometdSettings, access: Access, clock: Clock, *, position: bytes | None = None
+        self,
+        settings: CometdSettings,
+        access: Access,
+        clock: Clock,
+        *,
+        position: bytes | None = None,
+        handshakes: asyncio.Semaphore | None = None,
     ) -> None:
         self.events: list[ConnectionEvent] = []
         self.taken: list[Batch] = []
@@ -263,7 +269,13 @@ class Receiver:
         self.access = access
         self.error: BaseException | None = None
         self.source = CometdSource(
-            settings, access, clock=clock, chance=SeededChance(1), position=position, observe=self._observe
+            settings,
+            access,
+            clock=clock,
+            chance=SeededChance(1),
+            position=position,
+            observe=self._observe,
+            handshakes=handshakes,
         )
         self.batches = aiter(self.source)
         self._going = asyncio.Event()
@@ -338,12 +350,21 @@ def number_of(message: Message) -> int:
 
 @asynccontextmanager
 async def receiving(
-    url: str, *, clock: Clock | None = None, position: bytes | None = None, **settings: Any
+    url: str,
+    *,
+    clock: Clock | None = None,
+    position: bytes | None = None,
+    handshakes: asyncio.Semaphore | None = None,
+    **settings: Any,
 ) -> AsyncGenerator[Receiver]:
     """Receive from a server, on the system's clock or the virtual loop's; from a position if there is one."""
     async with Access(Basic("agent1", "secret")) as access:
         receiver = Receiver(
-            CometdSettings("agent1", url, **settings), access, clock or SystemClock(), position=position
+            CometdSettings("agent1", url, **settings),
+            access,
+            clock or SystemClock(),
+            position=position,
+            handshakes=handshakes,
         )
         task = asyncio.create_task(receiver.run())
         try:

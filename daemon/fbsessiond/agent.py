@@ -1,5 +1,6 @@
 """One agent whose sessions are watched: the way to GWS, the notifications, and what keeps their picture true."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -57,8 +58,9 @@ async def watching(
     chance: Chance,
     snapshots: SnapshotSettings,
     observe: Callable[[Event | ConnectionEvent], None] = lambda _: None,
+    handshakes: asyncio.Semaphore | None = None,
 ) -> AsyncGenerator[Agent, None]:
-    """Put an agent's parts together, where the last process left off.
+    """Put an agent's parts together, where the last process left off; those who share `handshakes` begin by turns.
 
     Raises `ConfigurationError` where the credentials aren't to be had.
     """
@@ -67,7 +69,15 @@ async def watching(
         watched = await journal.watch(name, clock.now())
         position = position_of(watched, clock.now()) if gws.resume else None
         settings = replace(source_settings(gws), keep=gws.resume)
-        source = CometdSource(settings, access, clock=clock, chance=chance, position=position, observe=observe)
+        source = CometdSource(
+            settings,
+            access,
+            clock=clock,
+            chance=chance,
+            position=position,
+            observe=observe,
+            handshakes=handshakes,
+        )
         rest = Rest(str(gws.url), access, observe)
         reconciler = Reconciler(
             name,

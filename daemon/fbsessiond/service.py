@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+HANDSHAKES = 16
+"""So many agents begin a CometD session at a time: a server that restarts isn't stormed by all of them at once."""
+
 HOUSEKEEPING_SECONDS = 1.0
 """How often the journal is asked for what a person wants done."""
 
@@ -183,10 +186,11 @@ async def _run_with(
         await wind_clocks(journal, routes, clock)
         reserve = Reserve(journal.space, clock, settings.journal.reserve)
         intake = Intake(journal, routes, clock, reserve, observe)
+        handshakes = asyncio.Semaphore(HANDSHAKES)
         agents = await stack.enter_async_context(
             all_watched(
                 settings.watched,
-                lambda gws: watching(gws, journal, intake, clock, chance, snapshots, observe),
+                lambda gws: watching(gws, journal, intake, clock, chance, snapshots, observe, handshakes),
                 clock,
                 chance,
             )

@@ -86,6 +86,7 @@ class Process:
         """Let what is left of it after its end fall apart."""
         self.task.cancel()
         await asyncio.wait({self.task})
+        _ = self.failure  # looked at, so that asyncio doesn't tell it: who is dead says nothing
 
     @contextmanager
     def _claimed(self, url: str, state_directory: Path) -> Generator[Opening, None, None]:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import NoReturn
 
 from aiocometd.exceptions import ClientError, ServerError
@@ -49,7 +50,9 @@ class Reception:
         clock: Clock,
         chance: Chance,
         announce: Callable[[ConnectionEvent], None],
+        handshakes: asyncio.Semaphore | None = None,
     ) -> None:
+        self._handshakes = handshakes or asyncio.Semaphore()
         self._client = client
         self._wire = wire
         self._clock = clock
@@ -82,10 +85,7 @@ class Reception:
                     self._allow(step.pause_seconds + COMMIT_SECONDS)
                     await asyncio.sleep(step.pause_seconds)
                     await self._wire.handover.settled()
-                    self._allow(step_seconds(self._client.advice.hold_ms, self._channels))
-                    if step.afresh:
-                        self._wire.access.forget()
-                    step = await self._carry_out(step.do, keep=keep)
+                    step = await self._take(step, keep=keep)
                 except asyncio.CancelledError:
                     # Somebody else may have cancelled as well, and meant the end.
                     if not self._is_renewing or self._task.uncancel() > 0:
@@ -101,6 +101,17 @@ class Reception:
             self._wire.handover.pass_on()
             await self._client.close(farewell=not keep)
         raise RefusedError("GWS refused the credentials; they aren't tried again until they are corrected")
+
+    async def _take(self, step: Step, *, keep: bool) -> Step:
+        """Take a step; a handshake in its turn, for which it may wait as long as that takes."""
+        async with AsyncExitStack() as turn:
+            if step.do is Do.HANDSHAKE:
+                self._over_by = math.inf
+                await turn.enter_async_context(self._handshakes)
+            self._allow(step_seconds(self._client.advice.hold_ms, self._channels))
+            if step.afresh:
+                self._wire.access.forget()
+            return await self._carry_out(step.do, keep=keep)
 
     def renew(self) -> None:
         """Begin a new session now, whatever is going on."""

@@ -86,8 +86,13 @@ class CometdSource:
         chance: Chance,
         position: bytes | None = None,
         observe: Callable[[ConnectionEvent], None] = lambda _: None,
+        handshakes: asyncio.Semaphore | None = None,
     ) -> None:
-        """Take what it needs, and the position of the process before, with which the first iterator goes on."""
+        """Take what it needs, and the position of the process before, with which the first iterator goes on.
+
+        Sources that share `handshakes` begin their sessions by turns: so many at a time.
+        """
+        self._handshakes = handshakes
         self._settings = settings
         self._access = access
         self._clock = clock
@@ -121,7 +126,13 @@ class CometdSource:
         settings = self._settings
         client = SteppedClient(settings.url, settings.transports, wire, sign_in_url=settings.sign_in_url)
         self._reception = Reception(
-            client, wire, settings.channels, clock=self._clock, chance=self._chance, announce=self._announce
+            client,
+            wire,
+            settings.channels,
+            clock=self._clock,
+            chance=self._chance,
+            announce=self._announce,
+            handshakes=self._handshakes,
         )
         position, self._position = self._position, None
         conversation = partial(self._reception.run, position, keep=settings.keep)

@@ -106,6 +106,23 @@ async def test_an_unknown_client_gets_a_new_session() -> None:
 
 
 @networked
+async def test_handshakes_by_turns() -> None:
+    """Sources that share them make so many handshakes at a time; who waits for its turn isn't stuck, however long."""
+    turns = asyncio.Semaphore(1)
+    async with receiving_from(handshakes=turns) as (server, receiver):
+        await receiver.until(lambda: receiver.source.status.healthy)
+        async with turns:
+            server.script("/meta/connect", UNKNOWN)
+            server.publish(1)
+            await receiver.until(lambda: receiver.heard(Lost))
+            await asyncio.sleep(3600)
+            assert server.handshakes == 1
+            assert receiver.source.is_moving
+        await receiver.until(lambda: receiver.source.status.healthy)
+        assert server.handshakes == 2
+
+
+@networked
 async def test_a_server_that_knows_nobody_is_not_stormed() -> None:
     """Handshakes are five seconds apart."""
     server = ScriptedServer()
