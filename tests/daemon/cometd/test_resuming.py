@@ -25,9 +25,7 @@ WAYS = pytest.mark.parametrize("transport", ["long-polling", "websocket"])
 
 
 @asynccontextmanager
-async def process(
-    server: ScriptedServer, position: bytes | None = None, **settings: object
-) -> AsyncGenerator[Receiver]:
+async def process(server: ScriptedServer, position: bytes | None = None, **settings: Any) -> AsyncGenerator[Receiver]:
     """Receive like one process, which keeps its session at the end; wait until there is a proof."""
     settings = {"keep": True, **settings}
     async with receiving(server.url, clock=VirtualClock(), position=position, **settings) as receiver:
