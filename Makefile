@@ -8,7 +8,7 @@ LINTERS := $(if $(shell command -v podman 2>/dev/null),.venv/.deployment)
 BROWSER := $(if $(shell command -v chromium || command -v chromium-browser || command -v google-chrome),.venv/.page)
 SOURCES := daemon handlers tests bench docs
 
-.PHONY: demo test check format lint types layers coverage proof page docs bench lock clean debian-packages
+.PHONY: demo test check format lint types layers tests coverage whole proof page docs bench lock clean debian-packages
 
 demo: .venv/.made ## the daemon beside a simulated GWS, for half a minute
 	@$(BIN)/python docs/demo/run.py
@@ -16,7 +16,7 @@ demo: .venv/.made ## the daemon beside a simulated GWS, for half a minute
 test: .venv/.made $(LINTERS) $(BROWSER) $(SERVERS) ## all tests
 	$(BIN)/python -m pytest
 
-check: .venv/.made $(LINTERS) $(BROWSER) $(SERVERS) format lint types layers coverage ## what must hold before a commit
+check: .venv/.made $(LINTERS) $(BROWSER) $(SERVERS) format lint types layers tests ## what must hold before a commit
 
 format: .venv/.made
 	$(BIN)/ruff format --check $(SOURCES)
@@ -31,9 +31,15 @@ types: .venv/.made
 layers: .venv/.made
 	$(BIN)/lint-imports
 
-coverage: .venv/.made $(LINTERS) $(BROWSER) $(SERVERS) ## all tests, and every module covered by its own test file
-	$(BIN)/python -m pytest --cov --cov-context=test --cov-report=
+tests: .venv/.made $(LINTERS) $(BROWSER) $(SERVERS) ## all tests, in two halves side by side
+	$(MAKE) --jobs 2 --output-sync=target coverage whole
+
+coverage: .venv/.made $(SERVERS) ## the modules' tests: every module is covered by its own test file
+	$(BIN)/python -m pytest --cov --cov-context=test --cov-report= tests/daemon tests/handlers
 	$(BIN)/python tests/own_coverage.py
+
+whole: .venv/.made $(LINTERS) $(BROWSER) $(SERVERS) ## the tests of the whole: the daemon, its service, its container, its page
+	$(BIN)/python -m pytest --ignore tests/daemon --ignore tests/handlers tests
 
 proof: .venv/.made .venv/.proof $(SERVERS) ## the long runs, with a report in docs/proof.md; PARTS="kills …" runs some
 	$(BIN)/python -m tests.proof $(PARTS)
