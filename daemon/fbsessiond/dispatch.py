@@ -20,7 +20,7 @@ from structlog.contextvars import bind_contextvars
 from fbsessiond import limits
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
-from fbsessiond.durations import format_duration
+from fbsessiond.durations import in_words
 from fbsessiond.errors import DiskError
 from fbsessiond.events import AttemptBegan, AttemptEnded, AttemptOutcome, Observe, unobserved
 from fbsessiond.follow_up import FollowUp
@@ -186,7 +186,7 @@ class HandlerLane:
         settings = self.route.delivery
         if settings.late == "run" or late <= settings.max_late:
             return None
-        because = f"late by {format_duration(late)}, more than delivery.max_late, {format_duration(settings.max_late)}"
+        because = f"late by {in_words(late)}, more than delivery.max_late, {in_words(settings.max_late)}"
         return Verdict(DeliveryState.WITHDRAWN, because=because)
 
     async def _in_doubt(self, lease: Lease) -> Verdict | None:
@@ -224,7 +224,7 @@ class HandlerLane:
             self._say_it_does_not_stop(lease)
             patience *= 2
         _verdict(handling)  # for a `DiskError`
-        return _failed(f"took longer than {seconds:g} s")
+        return _failed(f"took longer than delivery.timeout, {seconds:g} s")
 
     async def _handle(self, lease: Lease) -> object:
         """Return what the handler returns or raises: raised in a task, it would end up in the log in full.

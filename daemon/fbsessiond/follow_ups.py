@@ -119,7 +119,7 @@ class FollowUpLane:
         if isinstance(lease.operation, Webhook):
             return await self._post(lease.operation, lease)
         if lease.agent not in self._rests:
-            because = f"the configuration has no agent {lease.agent!r} any more"
+            because = f"the configuration has no agent {lease.agent!r} any more: without it nothing is sent"
             return Progress(FollowUpState.FAILED, lease.progress.attempts, because=because)
         if (rest := self._rests[lease.agent]) is None:
             return self._later(lease.progress)
@@ -134,7 +134,8 @@ class FollowUpLane:
         """Have a webhook posted; a receiver tells an attempt that comes twice by its key."""
         attempts = lease.progress.attempts + 1
         if (handler := self._handlers.get(webhook.to)) is None:
-            return Progress(FollowUpState.FAILED, attempts, because=f"the configuration has no handler {webhook.to!r}")
+            because = f"the configuration has no handler {webhook.to!r}: without it nothing is posted"
+            return Progress(FollowUpState.FAILED, attempts, because=because)
         try:
             async with asyncio.timeout(POST_SECONDS):
                 outcome: object = await handler.post(webhook, f"{self._journal.identity}/{lease.id}", self._clock.now())
@@ -147,7 +148,7 @@ class FollowUpLane:
                 return Progress(FollowUpState.CONFIRMED, attempts)
             case Defer(pause=pause):
                 again_at = self._clock.now() + max(pause, POST_PAUSE)
-                return Progress(attempts=lease.progress.attempts, because="deferred", again_at=again_at)
+                return Progress(attempts=lease.progress.attempts, because="deferred by the handler", again_at=again_at)
             case Reject(reason=reason):
                 because = f"rejected by the handler\n{reason}"[: limits.PROBLEM_CHARACTERS]
                 return Progress(FollowUpState.FAILED, attempts, because=because)

@@ -94,11 +94,13 @@ def delivery_told(fate: Fate, now: datetime) -> str:
 
 
 def follow_up_told(follow_up: FollowUpRecord) -> str:
-    """Return how far a follow-up has come as a sentence; why stands in its `because`."""
+    """Return how far a follow-up has come as a sentence, and what a person has to do; why stands in its `because`."""
     progress = follow_up.progress
     state = f"{follow_up.operation.name} {_SAID[progress.state]}, {iso(follow_up.at)}"
+    times = f", {_times(progress.attempts)}" if progress.attempts > 1 else ""
     running = "; at work on it now" if follow_up.is_running else ""
-    return f"{state}{f', {_times(progress.attempts)}' if progress.attempts > 1 else ''}{running}"
+    to_do = _TO_DO.get(progress.state, "").format(follow_up.id)
+    return f"{state}{times}{running}{to_do}"
 
 
 _SAID = {
@@ -108,10 +110,14 @@ _SAID = {
     FollowUpState.CONFIRMED: "confirmed",
     FollowUpState.OBSERVED: "observed: the session, read back, shows it",
     FollowUpState.UNCONFIRMED: "unconfirmed: GWS took it, and nothing can show what became of it",
-    FollowUpState.PARKED: "parked: sent, perhaps, and a person has to decide",
+    FollowUpState.PARKED: "parked: sent, perhaps, and nothing tells whether it was done",
     FollowUpState.FAILED: "failed",
     FollowUpState.CAPTURED: "captured: in a replay nothing is sent",
     FollowUpState.WITHDRAWN: "withdrawn",
+}
+_TO_DO = {
+    FollowUpState.PARKED: "; look at the session, then `fbsessiond dead retry {0}` or `fbsessiond dead drop {0}`",
+    FollowUpState.FAILED: "; when the cause is gone, `fbsessiond dead retry {0}`",
 }
 assert _SAID.keys() == set(FollowUpState), "each state of a follow-up has its words"  # noqa: S101  checked at import
 
@@ -170,7 +176,8 @@ def _delivery_told(fate: Fate, now: datetime) -> str:
         case DeliveryState.DELIVERED:
             told = f"delivered at {at}{f', at attempt {attempts}' if attempts > 1 else ''}"
         case DeliveryState.DEAD:
-            told = f"dead since {at}, after {_times(attempts)}"
+            again = f"when the cause is gone, `fbsessiond dead retry {delivery.id}`"
+            told = f"dead since {at}, after {_times(attempts)}; {again}"
         case DeliveryState.WITHDRAWN:
             told = f"withdrawn at {at}"
         case _:  # not wanted

@@ -556,7 +556,7 @@ async def test_time_out(journal: SqliteJournal) -> None:
     async with dispatching_to(journal, route(Recorder(act), attempts=2, timeout=timedelta(seconds=5))):
         await asyncio.sleep(100)
     assert [round(at) for at in stopped] == [5, 11]
-    assert outcome(journal) == ("dead", 2, "took longer than 5 s")
+    assert outcome(journal) == ("dead", 2, "took longer than delivery.timeout, 5 s")
 
 
 @virtual
@@ -807,7 +807,7 @@ async def test_error_after_time_out(journal: SqliteJournal, caplog: pytest.LogCa
             await asyncio.sleep(22)
         gc.collect()
     first, second = records(journal)
-    assert (first.state, first.because) == (DeliveryState.DEAD, "took longer than 10 s")
+    assert (first.state, first.because) == (DeliveryState.DEAD, "took longer than delivery.timeout, 10 s")
     assert (second.state, second.attempts) == (DeliveryState.DUE, 0)
     assert caplog.records == []
     assert WRITTEN not in repr(logged)
@@ -1253,7 +1253,10 @@ async def test_clocks(journal: SqliteJournal) -> None:
     assert [delivery.late for delivery in recorder.deliveries] == [timedelta(seconds=90), timedelta()]
     assert strict.begun == [(0, "S3 LeftChat"), (30, "S2 LeftChat")]
     (withdrawn,) = [one for one in records(journal) if one.state is DeliveryState.WITHDRAWN]
-    assert (withdrawn.id, withdrawn.because) == ("1/strict", "late by 90s, more than delivery.max_late, 1m")
+    assert (withdrawn.id, withdrawn.because) == (
+        "1/strict",
+        "late by 1 min 30 s, more than delivery.max_late, 1 min 0 s",
+    )
 
 
 @virtual

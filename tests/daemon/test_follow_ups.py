@@ -187,7 +187,9 @@ async def test_agent_gone() -> None:
     with capture_logs() as logged:
         await carry_out_all(journal, FollowUpLane(journal, {}, VirtualClock(), SeededChance(1)))
     (failed,) = journal.reader().stuck_follow_ups()
-    assert failed.progress == Progress(FollowUpState.FAILED, because="the configuration has no agent 'agent1' any more")
+    assert failed.progress == Progress(
+        FollowUpState.FAILED, because="the configuration has no agent 'agent1' any more: without it nothing is sent"
+    )
     assert [line["event"] for line in logged] == ["follow_up.failed"]
     assert retry(journal.reader(), failed, EPOCH)
     journal.close()
@@ -366,7 +368,7 @@ async def test_webhook(answers: list[Any], state: FollowUpState, attempts: int) 
 @pytest.mark.parametrize(
     ("to", "because"),
     [
-        ("cmr", "the configuration has no handler 'cmr'"),
+        ("cmr", "the configuration has no handler 'cmr': without it nothing is posted"),
         ("crm", "rejected by the handler\ncrm posts no webhooks: it is a Asking"),
     ],
 )

@@ -129,7 +129,7 @@ def test_settings_stay(journal: SqliteJournal) -> None:
 
     assert replay(journal, Slow(), *LIFE[:1], timeout=timedelta(seconds=7)) == 7
     (record,) = journal.reader().deliveries()
-    assert record.because == "took longer than 7 s"
+    assert record.because == "took longer than delivery.timeout, 7 s"
 
 
 def test_disk_error(journal: SqliteJournal) -> None:

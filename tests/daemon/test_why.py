@@ -182,7 +182,10 @@ DELIVERIES = [
     (record(DeliveryState.RUNNING, 2, at=60), "running: attempt 3, handed out until {1}"),
     (record(DeliveryState.DELIVERED, 1), "delivered at {0}"),
     (record(DeliveryState.DELIVERED, 3), "delivered at {0}, at attempt 3"),
-    (record(DeliveryState.DEAD, 10), "dead since {0}, after 10 attempts"),
+    (
+        record(DeliveryState.DEAD, 10),
+        "dead since {0}, after 10 attempts; when the cause is gone, `fbsessiond dead retry 42/log`",
+    ),
     (record(DeliveryState.WITHDRAWN), "withdrawn at {0}"),
     (record(DeliveryState.NOT_WANTED), "not wanted"),
 ]
@@ -203,14 +206,29 @@ def test_each_delivery_is_told() -> None:
     assert {delivery.state for delivery, _ in DELIVERIES} == set(DeliveryState)
 
 
+FOLLOW_UPS = {
+    FollowUpState.INTENDED: "intended: not sent yet, {0}",
+    FollowUpState.SENT: "sent: no answer yet, {0}",
+    FollowUpState.ACCEPTED: "accepted: GWS took it, and nothing shows the effect yet, {0}",
+    FollowUpState.CONFIRMED: "confirmed, {0}",
+    FollowUpState.OBSERVED: "observed: the session, read back, shows it, {0}",
+    FollowUpState.UNCONFIRMED: "unconfirmed: GWS took it, and nothing can show what became of it, {0}",
+    FollowUpState.PARKED: "parked: sent, perhaps, and nothing tells whether it was done, {0}; "
+    "look at the session, then `fbsessiond dead retry 1/log/1` or `fbsessiond dead drop 1/log/1`",
+    FollowUpState.FAILED: "failed, {0}; when the cause is gone, `fbsessiond dead retry 1/log/1`",
+    FollowUpState.CAPTURED: "captured: in a replay nothing is sent, {0}",
+    FollowUpState.WITHDRAWN: "withdrawn, {0}",
+}
+
+
 @pytest.mark.parametrize("state", FollowUpState)
 def test_follow_up_told(state: FollowUpState) -> None:
-    """Each state of a follow-up has its sentence, with when it came there and how often it was tried."""
+    """Each state of a follow-up has its sentence: since when, how often it was tried, and what is to be done."""
     once = FollowUpRecord(1, "log", 1, "a", Operation.leave("S1"), Progress(state, 1), is_running=False, at=NOW)
-    assert follow_up_told(once).startswith(f"Leave {state}")
-    assert follow_up_told(once).endswith(", 2026-01-01T00:00:00.000000Z")
+    at = "2026-01-01T00:00:00.000000Z"
+    assert follow_up_told(once) == f"Leave {FOLLOW_UPS[state].format(at)}"
     again = replace(once, progress=Progress(state, 2), is_running=True)
-    assert follow_up_told(again) == f"{follow_up_told(once)}, 2 attempts; at work on it now"
+    assert follow_up_told(again) == f"Leave {FOLLOW_UPS[state].format(f'{at}, 2 attempts; at work on it now')}"
 
 
 def entry(**known: Any) -> Entry:

@@ -1,14 +1,12 @@
-import ast
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import fbsessiond
 from cli_parts import CANARY, SESSION, Command
 from daemon.journal.suite.follow_ups import PARKED, ask, comment, end
 from fbsessiond import Operation
@@ -16,6 +14,7 @@ from fbsessiond.conditions import Candidate, Condition
 from fbsessiond.environment import user
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.gap import GapCause
+from fbsessiond.gws.answers import STATUS_CODES
 from fbsessiond.handler import Delivery, Done, Handler, Outcome
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.journal.interface import Journal
@@ -23,10 +22,9 @@ from fbsessiond.journal.records import DeliveryState, NotWanted, Settlement, Wai
 from fbsessiond.message import Origin
 from fbsessiond.route import DeliverySettings, Route
 from journal_parts import NOW, after, append, break_chain, draft, lease, prove, repeat
+from reasons import reasons
 
 URL = "sqlite:j.db"
-
-SOURCE = Path(fbsessiond.__file__).parent
 
 
 def written(write: Callable[[Journal], Awaitable[object]]) -> None:
@@ -145,11 +143,11 @@ def test_everything(fbsessiond: Command) -> None:
         "    what came before is forgotten, or wasn't seen",
         f"{at}:00.000000Z  1  live  Chatting -> LeftChat",
         f"    log: delivered at {at}:00.000000Z",
-        f"        1. Leave failed, {at}:00.000000Z",
+        f"        1. Leave failed, {at}:00.000000Z; when the cause is gone, `fbsessiond dead retry 1/log/1`",
         "            a",
         "            b",
         f"        2. Leave withdrawn, {at}:00.000000Z on S2",
-        "            step 1, Leave, ended as failed",
+        "            step 1, Leave, ended as failed: a retry takes this up again",
         f"    gap: session lost since {at}:10.000000Z, until {at}:20.000000Z; not compared yet",
         f"{at}:25.000000Z  3  live  2 repeat until {at}:25.000000Z",
         f"    gap: network since {at}:30.000000Z, goes on; not compared yet",
@@ -175,7 +173,7 @@ CONDITIONS: list[tuple[dict[str, Any], str]] = [
     ({"when": 'after == "x"'}, 'when: after == "x" is false; after is "LeftChat"'),
     ({"when": "user_data.K == 1"}, "when: user_data.K == 1 can't be evaluated: "),
     ({"for": "5m"}, "waits: its clock runs until "),
-    ({"once_within": "1h", "once_per": "session"}, "once_within: entry 1 counted, and for 1h more none does"),
+    ({"once_within": "1h", "once_per": "session"}, "once_within: entry 1 counted, and for 1 h 0 min more none does"),
     ({"once_after": "1h"}, "once_after: entry 2 takes its place"),
 ]
 
@@ -217,73 +215,145 @@ def test_skipped_snapshot(fbsessiond: Command) -> None:
     assert 'delivery.snapshot is "skip", and a snapshot found it' in ran.out
 
 
-REASONED = ("dispatch.py", "carrying.py", "follow_ups.py", "journal/sqlite/waiting.py", "journal/sqlite/follow_ups.py")
-"""Where reasons are written."""
+REASONS: dict[str, tuple[DeliveryState | FollowUpState, ...]] = {
+    # A handler doesn't want it.
+    "{}: was {}": (DeliveryState.NOT_WANTED,),
+    "when: {} {}{}{}": (DeliveryState.NOT_WANTED,),
+    'delivery.snapshot is "skip", and a snapshot found it': (DeliveryState.NOT_WANTED,),
+    "once_within: entry {} counted, and for {} more none does": (DeliveryState.NOT_WANTED,),
+    # It isn't wanted any more.
+    "once_after: entry {} takes its place": (DeliveryState.WITHDRAWN,),
+    "{} {} before the clock's end, {}": (DeliveryState.WITHDRAWN,),
+    "{} when it was seen again: whether it stayed long enough isn't known": (DeliveryState.WITHDRAWN,),
+    "the configuration has no such clock any more": (DeliveryState.WITHDRAWN,),
+    "late by {}, more than delivery.max_late, {}": (DeliveryState.WITHDRAWN,),
+    "found by a snapshot, and no longer true: the session is {}, not {}": (DeliveryState.WITHDRAWN,),
+    "dropped: {}": (DeliveryState.WITHDRAWN, FollowUpState.WITHDRAWN),
+    # It is tried later, or was given up.
+    "waits for the agent's sessions to be compared: there is a gap in which this one may have changed": (
+        DeliveryState.DUE,
+    ),
+    "deferred by the handler": (DeliveryState.DUE, FollowUpState.INTENDED),
+    "rejected by the handler\n{}": (DeliveryState.DEAD, FollowUpState.FAILED),
+    "took longer than delivery.timeout, {} s": (DeliveryState.DUE, DeliveryState.DEAD),
+    "the handler cancelled itself": (DeliveryState.DUE, DeliveryState.DEAD),
+    "handle() returned {}; it returns Done(…), Defer(…) or Reject(…)": (DeliveryState.DUE, DeliveryState.DEAD),
+    "post() returned {}": (FollowUpState.INTENDED, FollowUpState.FAILED),
+    # A follow-up ended, with GWS or without.
+    "the session shows it already": (FollowUpState.OBSERVED,),
+    "{}, and the session shows it already": (FollowUpState.OBSERVED,),
+    "in doubt, and the session shows it": (FollowUpState.OBSERVED,),
+    "no notification, but the session shows it": (FollowUpState.OBSERVED,),
+    "GWS took it; nothing more shows of it": (FollowUpState.CONFIRMED,),
+    "GWS took it, and nothing tells what became of it": (FollowUpState.UNCONFIRMED,),
+    "{}; nothing tells whether it was done": (FollowUpState.PARKED,),
+    "not sent by this version: {}": (FollowUpState.PARKED,),
+    "GWS notified an error for it": (FollowUpState.FAILED,),
+    "not sent: in {} the session doesn't allow {}": (FollowUpState.FAILED,),
+    "not sent: the agent has no such session": (FollowUpState.FAILED,),
+    "the configuration has no agent {} any more: without it nothing is sent": (FollowUpState.FAILED,),
+    "the configuration has no handler {}: without it nothing is posted": (FollowUpState.FAILED,),
+    "step {}, {}, ended as {}: a retry takes this up again": (FollowUpState.WITHDRAWN,),
+    # It is looked after again, or sent again.
+    "in doubt, and can't be read back: {}": (FollowUpState.SENT,),
+    "not confirmed, and can't be read back: {}": (FollowUpState.ACCEPTED,),
+    "in doubt, and the session shows that it didn't happen": (FollowUpState.INTENDED, FollowUpState.FAILED),
+    "GWS took it, and the session shows that it didn't happen": (FollowUpState.INTENDED, FollowUpState.FAILED),
+    "GWS refuses the agent's credentials, or they can't be had": tuple(
+        state for state in FollowUpState if state.is_open
+    ),
+    # GWS refused, or couldn't be asked: it is known that nothing changed.
+    "status code {}: {}": (FollowUpState.INTENDED, FollowUpState.FAILED),
+    "status code{}: a status code that isn't in the table": (FollowUpState.FAILED,),
+    "HTTP {}, without a status code": (FollowUpState.INTENDED, FollowUpState.FAILED),
+    "no connection: {}": (FollowUpState.INTENDED, FollowUpState.FAILED),
+    "no connection within {} s": (FollowUpState.INTENDED, FollowUpState.FAILED),
+    "not signed in, and GWS refused the credentials just now": (FollowUpState.INTENDED, FollowUpState.FAILED),
+    "not signed in, and the fresh sign-in failed: {}": (FollowUpState.INTENDED, FollowUpState.FAILED),
+    "GWS refuses the credentials, which were good before": (FollowUpState.INTENDED, FollowUpState.FAILED),
+    "GWS refuses the credentials; correct them, they aren't tried again by themselves": (FollowUpState.INTENDED,),
+    "GWS let the agent sign in, and says 'not signed in' all the same": (FollowUpState.INTENDED, FollowUpState.FAILED),
+    "GWS refuses the CSRF token that it just gave": (FollowUpState.FAILED,),
+    # Nothing tells: they are part of the reason for which it is in doubt.
+    "no answer within {} s": (FollowUpState.PARKED,),
+    "the connection broke before the answer was complete: {}": (FollowUpState.PARKED,),
+    "an answer of more than {} bytes": (FollowUpState.PARKED,),
+    "HTTP {}, and a body that isn't GWS's": (FollowUpState.PARKED,),
+    "GET {}: {}": (FollowUpState.SENT, FollowUpState.ACCEPTED),
+    "GWS answers without a list of sessions, which isn't the same as an empty one": (FollowUpState.SENT,),
+}
+"""Each reason, with the states that it is told of. A new one says what is to be done, where the state doesn't."""
 
-REASONING = {"_ended", "_again", "_wait", "_failed", "_withdraw", "append_settled"}
-"""Functions that are given one."""
+PUT_TOGETHER = {
+    "<str(error)>": "an error of GWS, which is above",
+    "<type(error).__name__>": "what a webhook raised",
+    "<_describe(error)>": "what a handler raised: `test_json`",
+    "<str(misfit(ended))>": "what a handler returned, which is above",
+    "<wish>": "why a handler doesn't want it, which is above",
+    "<'\\n'.join(reasons)>": "the same, of several tables",
+    "<_why_false(condition.when, candidate.variables)>": "the same, of an expression",
+    "<NOW>": "it is wanted",
+    "<Wish(condition.lasts, throttle_of(condition, number, candidate))>": "it is wanted",
+}
+"""What the code doesn't tell as a text, and what it is."""
 
 
-def reasons() -> Iterator[str]:
-    """Yield every reason that stands in the code, with `x` for what is put into it."""
-    for module in REASONED:
-        for node in ast.walk(ast.parse((SOURCE / module).read_text())):
-            match node:
-                case ast.keyword(arg="because", value=value):
-                    yield from texts(value)
-                case ast.Assign(targets=[ast.Name(id="because")], value=value):
-                    yield from texts(value)
-                case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=arguments) if name in REASONING:
-                    for argument in arguments:
-                        yield from texts(argument)
-                case _:
-                    pass
-
-
-def texts(value: ast.expr) -> Iterator[str]:
-    """Yield the text that an expression is."""
-    match value:
-        case ast.Constant(value=str(text)):
-            yield text
-        case ast.JoinedStr(values=parts):
-            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in parts)
-        case ast.Subscript(value=inner):
-            yield from texts(inner)
-        case _:
-            pass
-
-
-REASONS = sorted(set(reasons()))
-
-
-def test_reasons_are_found() -> None:
-    """What is looked for in the code is found there."""
-    assert len(REASONS) > 30
-    assert "GWS took it, and nothing tells what became of it" in REASONS
-    assert "the session was x (entry x)" not in REASONS, "it is put together: `test_conditions` shows it"
+def test_each_reason_is_there() -> None:
+    """No reason is missing above, and none is there that the code doesn't have any more."""
+    assert reasons() == REASONS.keys() | PUT_TOGETHER.keys()
 
 
 def test_reasons(fbsessiond: Command) -> None:
-    """Each reason that the code knows has its line, whatever the state: of deliveries and of follow-ups."""
+    """Each reason has its line below what is told of the state, of deliveries and of follow-ups."""
+    rows = [(because.replace("{}", "X7"), state) for because, states in REASONS.items() for state in states]
+    rows += [(f"status code {each.code}: {each.means}", FollowUpState.FAILED) for each in STATUS_CODES.values()]
 
     async def write(journal: Journal) -> None:
-        for number, because in enumerate(REASONS):
-            at = after(number)
-            await append(journal, draft("S1", f"State{number}", "log", before=f"State{number - 1}"), at=at)
-            (one,) = await lease(journal, "log", now=at)
-            asked = (Operation.leave("S1"),)
-            settled = Settlement(one, DeliveryState.DELIVERED, 1, because, follow_ups=asked)
-            await journal.settle([settled], at)
-            (follow_up,) = await journal.lease_follow_ups(1, at, at + timedelta(minutes=1))
-            progress = Progress(FollowUpState.FAILED, 1, because=f"{because}, too")
-            await journal.record_follow_up(follow_up, progress, at)
+        for number, (because, state) in enumerate(rows):
+            if isinstance(state, DeliveryState):
+                await deliver(journal, number, because, state)
+            else:
+                await follow_up(journal, number, because, state)
 
     written(write)
-    lines = [line.strip() for line in fbsessiond("why", "S1", "--journal", URL).lines]
-    for because in REASONS:
-        for line in because.splitlines():
-            assert line.strip() in lines
-        assert f"{because.splitlines()[-1]}, too".strip() in lines
+    _, *told = re.split(r"-> State\d+\n", fbsessiond("why", "S1", "--journal", URL).out)
+    for text, (because, state) in zip(told, rows, strict=True):
+        said = TOLD_AS[state] if isinstance(state, DeliveryState) else f"Leave {state}"
+        _, found, rest = text.partition(said)
+        assert found, text
+        below = [line.strip() for line in rest.splitlines()[1:]]
+        assert below[: len(because.splitlines())] == because.splitlines()
+
+
+TOLD_AS = {
+    DeliveryState.NOT_WANTED: "h: not wanted",
+    DeliveryState.WITHDRAWN: "h: withdrawn at",
+    DeliveryState.DUE: "h: due",
+    DeliveryState.DEAD: "h: dead since",
+}
+
+
+async def deliver(journal: Journal, number: int, because: str, state: DeliveryState) -> None:
+    """Have a delivery end in a state, for a reason."""
+    name, at = f"{number}h", after(number)
+    refused = [NotWanted(name, because)] if state is DeliveryState.NOT_WANTED else []
+    wanted = [] if refused else [name]
+    await append(journal, draft("S1", f"State{number}", *wanted, not_wanted=refused), at=at)
+    due_at = after(10**6) if state is DeliveryState.DUE else None
+    for one in await lease(journal, name, now=at):
+        await journal.settle([Settlement(one, state, 1, because, due_at)], at)
+
+
+async def follow_up(journal: Journal, number: int, because: str, state: FollowUpState) -> None:
+    """Have a follow-up come to a state, for a reason."""
+    name, at = f"{number}h", after(number)
+    await append(journal, draft("S1", f"State{number}", name), at=at)
+    (one,) = await lease(journal, name, now=at)
+    asked = (Operation.leave(f"Other{number}"),)
+    await journal.settle([Settlement(one, DeliveryState.DELIVERED, 1, follow_ups=asked)], at)
+    (asked_for,) = await journal.lease_follow_ups(1, at, at + timedelta(minutes=1))
+    again_at = after(10**6) if state.is_open else None
+    await journal.record_follow_up(asked_for, Progress(state, 1, because=because, again_at=again_at), at)
 
 
 def test_acts(fbsessiond: Command, journal: str) -> None:

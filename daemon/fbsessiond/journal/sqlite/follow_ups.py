@@ -60,7 +60,9 @@ def record(connection: sqlite3.Connection, lease: FollowUpLease, progress: Progr
     if not progress.state.is_open:
         connection.execute(_SQL["end"], _key(lease))
         if not progress.state.has_succeeded:
-            because = f"step {lease.step}, {lease.operation.name}, ended as {progress.state}"
+            because = (
+                f"step {lease.step}, {lease.operation.name}, ended as {progress.state}: a retry takes this up again"
+            )
             connection.execute(_SQL["withdraw_rest"], {**_key(lease), "because": because, "now": now})
         _promote(connection, lease.seq, lease.handler, lease.step, now)
 

@@ -6,7 +6,8 @@ from datetime import timedelta
 from functools import partial
 
 from fbsessiond.conditions import Throttle
-from fbsessiond.durations import format_duration
+from fbsessiond.dates import iso
+from fbsessiond.durations import in_words
 from fbsessiond.journal.records import DeliveryState, Draft, Entry, Wait
 from fbsessiond.journal.sqlite import deliveries
 from fbsessiond.journal.sqlite.deliveries import Key
@@ -94,7 +95,7 @@ def _end_clocks(connection: sqlite3.Connection, batch: Batch, draft: Draft, seq:
         if is_unseen:
             because = f"{left} when it was seen again: whether it stayed long enough isn't known"
         else:
-            because = f"{left} {_duration(due_at - at)} before the clock's end, {from_microseconds(due_at).isoformat()}"
+            because = f"{left} {_duration(due_at - at)} before the clock's end, {iso(from_microseconds(due_at))}"
         _withdraw(connection, Key(*names), because, at)
     return {handler for handler, *_ in rows}
 
@@ -133,4 +134,4 @@ def _is_new(connection: sqlite3.Connection, key: Key) -> bool:
 
 
 def _duration(microseconds: int) -> str:
-    return format_duration(timedelta(microseconds=microseconds))
+    return in_words(timedelta(microseconds=microseconds))

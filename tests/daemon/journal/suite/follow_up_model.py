@@ -133,7 +133,7 @@ class FollowUpHistories(RuleBasedStateMachine):
         if not state.has_succeeded:
             for after in self._delivery(one.key):
                 if after.key > one.key:
-                    because = f"step {lease.step}, Leave, ended as {state}"
+                    because = f"step {lease.step}, Leave, ended as {state}: a retry takes this up again"
                     after.progress = replace(after.progress, state=FollowUpState.WITHDRAWN, because=because)
         self._order(one.key)
 

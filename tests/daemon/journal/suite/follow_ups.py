@@ -300,7 +300,10 @@ class FollowUps(Part):
         await end(journal, Progress(state, 3), now=after(5))
         assert follow_up_states(reader) == ["confirmed", state.value, "withdrawn", *["intended"] * 4]
         third = list(reader.follow_ups())[2]
-        assert (third.progress.because, third.at) == (f"step 2, AddComment, ended as {state.value}", after(5))
+        assert (third.progress.because, third.at) == (
+            f"step 2, AddComment, ended as {state.value}: a retry takes this up again",
+            after(5),
+        )
         assert verified(reader) == []
         assert await end_all(journal, now=after(5)) == [[f"1/wrap-up/{step}"] for step in (1, 2, 3)] + [["2/wrap-up/1"]]
 

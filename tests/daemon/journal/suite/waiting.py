@@ -71,7 +71,7 @@ class Waiting(Part):
         assert states(reader) == [(1, "withdrawn"), (1, "withdrawn"), (2, "waiting"), (3, "waiting"), (4, "due")]
         reasons = {record.because for record in reader.deliveries(seq=1)}
         assert reasons == {
-            "the session was Completed (entry 4) 9500ms before the clock's end, 2026-01-01T00:05:00+00:00"
+            "the session was Completed (entry 4) 9.5 s before the clock's end, 2026-01-01T00:05:00.000000Z"
         }
         assert seqs(await lease(journal, now=after(290.5))) == [4]
         assert verified(reader) == []
@@ -201,8 +201,8 @@ class Waiting(Part):
         for seconds, session in [(0, "S1"), (59.9, "S1"), (60, "S1"), (61, "S2")]:
             await append(journal, draft(session, "LeftChat", "log", throttle=FIRST), at=after(seconds))
         assert states(reader) == [(1, "due"), (2, "not_wanted"), (3, "waiting"), (4, "not_wanted")]
-        assert because(reader, 2) == "once_within: entry 1 counted, and for 100ms more none does"
-        assert because(reader, 4) == "once_within: entry 3 counted, and for 59s more none does"
+        assert because(reader, 2) == "once_within: entry 1 counted, and for 0.1 s more none does"
+        assert because(reader, 4) == "once_within: entry 3 counted, and for 59 s more none does"
 
     async def test_throttles_apart(self, journal: Journal, reader: Reader) -> None:
         """Handlers and groups count apart."""
