@@ -6,20 +6,25 @@ from typing import Any
 
 from fbsessiond.dates import iso
 from fbsessiond.journal.interface import Reader
-from fbsessiond.journal.records import Act, ActKind, Entry
-from fbsessiond.why import without_customer_data
+from fbsessiond.journal.records import Act, ActKind
+from fbsessiond.why import entry_of, without_customer_data
 
 _DONE = {ActKind.RETRY: "retried", ActKind.DROP: "dropped"}
 
 
 def acts_shown(reader: Reader, subject: str | None = None, *, reveal: bool = False) -> Iterator[Act]:
     """Yield what was done, with one subject or with all; tokens stand for a customer's values, unless revealed."""
-    key = reader.redaction_key()
     for act in reader.acts(subject=subject):
-        if reveal or act.because is None:
-            yield act
-        else:
-            yield replace(act, because=without_customer_data(act.because, _entry(reader, act.subject), key))
+        yield act if reveal else act_shown(reader, act)
+
+
+def act_shown(reader: Reader, act: Act) -> Act:
+    """Return an act with tokens for a customer's values; only the first line of its reason, if they can't be known."""
+    if act.because is None:
+        return act
+    seq = act.subject.partition("/")[0]
+    entry = entry_of(reader, int(seq)) if seq.isdecimal() else None
+    return replace(act, because=without_customer_data(act.because, entry, reader.redaction_key()))
 
 
 def act_told(act: Act) -> str:
@@ -37,10 +42,3 @@ def act_record(act: Act) -> dict[str, Any]:
         "by": act.by,
         "because": act.because,
     }
-
-
-def _entry(reader: Reader, subject: str) -> Entry | None:
-    """Return the entry of a delivery or follow-up; None where it is forgotten, and of the quarantine."""
-    seq = subject.partition("/")[0]
-    following = next(reader.entries(after_seq=int(seq) - 1), None) if seq.isdecimal() else None
-    return following if following is not None and following.seq == int(seq) else None

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from fbsessiond.dates import iso
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import DeliveryRecord, FollowUpRecord
-from fbsessiond.why import without_customer_data
+from fbsessiond.why import entry_of, without_customer_data
 
 LARGEST_SEQ = 2**63 - 1
 
@@ -34,8 +34,7 @@ def find_dead(reader: Reader, delivery: str) -> DeadLetter | None:
 
 def to_record(dead: DeadLetter, reader: Reader, *, reveal: bool) -> dict[str, Any]:
     """Return a dead letter as a line of JSON shows it; a customer's values in its reason stand there as tokens."""
-    following = next(reader.entries(after_seq=dead.seq - 1), None)
-    entry = following if following is not None and following.seq == dead.seq else None  # None: forgotten just now
+    entry = entry_of(reader, dead.seq)
     reason = _reason(dead)
     if not reveal:
         reason = without_customer_data(reason, entry, reader.redaction_key())

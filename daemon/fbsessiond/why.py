@@ -122,6 +122,12 @@ _TO_DO = {
 assert _SAID.keys() == set(FollowUpState), "each state of a follow-up has its words"  # noqa: S101  checked at import
 
 
+def entry_of(reader: Reader, seq: int) -> Entry | None:
+    """Return an entry; None where it is forgotten."""
+    following = next(reader.entries(after_seq=seq - 1), None)
+    return following if following is not None and following.seq == seq else None
+
+
 def without_customer_data(reason: str, entry: Entry | None, key: bytes) -> str:
     """Return a reason with tokens for the values of an entry's customer; only its first line, if they can't be known.
 

@@ -176,6 +176,8 @@ SURFACES = [
     "export --json",
     "why S000001",
     "why S000001 --json",
+    "tap --since 1h --count 100",
+    "tap --since 1h --count 100 --json",
     "sessions --all",
     "sessions --json",
     "dead list",

@@ -19,6 +19,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "operate": ("operate", "Do one operation on a session."),
     "why": ("why", "Tell what became of a session, and why."),
     "sessions": ("sessions", "List the sessions that could still change."),
+    "tap": ("tap", "Watch what happens, a line each, within a second."),
     "coverage": ("coverage", "Show the share of time that is covered, and every gap."),
     "export": ("export", "Print the journal's entries, without customer data."),
     "init": ("initialising", "Write a configuration, with a comment for each setting."),
@@ -31,7 +32,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
 }
 """The module of each, and the first line of its own help."""
 
-LOOKING = frozenset({"why", "sessions", "coverage", "export", "quarantine", "dead", "journal"})
+LOOKING = frozenset({"why", "sessions", "tap", "coverage", "export", "quarantine", "dead", "journal"})
 """What looks at a journal. It runs nothing that could log, and answers at once."""
 
 

@@ -4,6 +4,7 @@ Nothing in a value can end its line, begin another, or move a terminal's cursor.
 """
 
 import os
+import select
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -25,8 +26,18 @@ def print_line(text: str) -> None:
     _write(printable(text))
 
 
-def flush() -> None:
-    """Send what is still to be printed. Raises `DiskError` where it can't be written.
+def is_read() -> bool:
+    """Say whether anybody reads what is printed: a pipe's reader, such as `head`, may be gone."""
+    gone = select.poll()
+    try:
+        gone.register(sys.stdout, 0)
+    except OSError:  # no file at all
+        return True
+    return not gone.poll(0)
+
+
+def flush() -> bool:
+    """Send what is still to be printed; say whether anybody reads it. Raises `DiskError` where it can't be written.
 
     A reader that has seen enough, such as `head`, is no trouble.
     """
@@ -36,6 +47,8 @@ def flush() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the interpreter's own flush may fail not
         if not isinstance(error, BrokenPipeError):
             raise _unwritable(error) from error
+        return False
+    return True
 
 
 def _write(line: str) -> None:

@@ -243,6 +243,13 @@ class Reader(ABC):
         """Yield entries in their order."""
 
     @abstractmethod
+    def place(self, at: datetime) -> int:
+        """Return the number of the last entry before the first one that was received then or later.
+
+        One that was received long ago and written since, out of the quarantine, hides none. 0 where there is none.
+        """
+
+    @abstractmethod
     def version(self) -> int:
         """Return a number that differs whenever what is read may differ; within microseconds."""
 
@@ -255,6 +262,10 @@ class Reader(ABC):
         self, *, seq: int | None = None, session: str | None = None, agent: str | None = None
     ) -> Iterator[DeliveryRecord]:
         """Yield deliveries in the order of their entries: all, an entry's, or a session's, of one agent or of each."""
+
+    @abstractmethod
+    def settled(self, since: datetime) -> Iterator[DeliveryRecord]:
+        """Yield deliveries that were settled then or later, in that order; those that nobody wanted are none."""
 
     @abstractmethod
     def dead(self, *, seq: int | None = None, handler: str | None = None) -> Iterator[DeliveryRecord]:
@@ -270,6 +281,10 @@ class Reader(ABC):
         """
 
     @abstractmethod
+    def changed_follow_ups(self, since: datetime) -> Iterator[FollowUpRecord]:
+        """Yield follow-ups that were asked for or last changed then or later, in that order."""
+
+    @abstractmethod
     def stuck_follow_ups(self, *, seq: int | None = None) -> Iterator[FollowUpRecord]:
         """Yield follow-ups that a person has to look at: parked and failed."""
 
@@ -282,8 +297,8 @@ class Reader(ABC):
         """Yield gaps by agent, and in their order; one that has no end yet is `Watched.open_gap`."""
 
     @abstractmethod
-    def quarantined(self, *, seq: int | None = None) -> Iterator[Quarantined]:
-        """Yield what is in the quarantine."""
+    def quarantined(self, *, seq: int | None = None, after_seq: int = 0) -> Iterator[Quarantined]:
+        """Yield what is in the quarantine, in order."""
 
     @abstractmethod
     def statistics(self) -> Statistics:
@@ -312,8 +327,11 @@ class Reader(ABC):
         """
 
     @abstractmethod
-    def acts(self, *, subject: str | None = None) -> Iterator[Act]:
-        """Yield what persons did, with one subject or with all, in order; forgotten by age alone."""
+    def acts(self, *, subject: str | None = None, since: datetime | None = None) -> Iterator[Act]:
+        """Yield what persons did, by time: all, or what they did with one subject, or then or later.
+
+        It is forgotten by age alone.
+        """
 
     @abstractmethod
     def note_reveal(self, at: datetime, by: str, command: str) -> None:

@@ -1,18 +1,17 @@
 """Server-sent events: whoever looks is told that something changed, and then asks what.
 
-Each stream looks at the journal by itself, a few times a second, and says no more than that it has changed: so nothing
-piles up for whoever reads slowly, and nobody who writes has to know who looks.
+Each stream looks at the journal by itself (`looking`), and says no more than that it has changed.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 from aiohttp import web
 
-LOOK_SECONDS: Final = 0.25
+from fbsessiond.looking import LOOK_SECONDS, Looks
 
 HEARTBEAT_SECONDS: Final = 15.0
 """After so long without a change a comment is sent, so that both sides notice a connection that is dead."""
@@ -62,20 +61,13 @@ class Changes:
         return response
 
     async def _tell(self, response: web.StreamResponse) -> None:
-        stopping = asyncio.create_task(self._stopping.wait())
-        try:
-            await self._tell_until(stopping, response)
-        finally:
-            stopping.cancel()
-
-    async def _tell_until(self, stopping: asyncio.Task[Literal[True]], response: web.StreamResponse) -> None:
-        seen = self._version()
+        looks = Looks(self._version, self._stopping)
         await write(response, b"retry: 2000\n\n")
         quiet_seconds = 0.0
-        while not (await asyncio.wait((stopping,), timeout=LOOK_SECONDS))[0]:
+        async for version in looks:
             quiet_seconds += LOOK_SECONDS
-            if (version := self._version()) != seen:
-                seen, quiet_seconds = version, 0.0
+            if version is not None:
+                quiet_seconds = 0.0
                 await write(response, b"event: change\ndata: %d\n\n" % version)
             elif quiet_seconds >= HEARTBEAT_SECONDS:
                 quiet_seconds = 0.0

@@ -24,6 +24,7 @@ READING = [
     ["quarantine", "retry", "1"],
     ["quarantine", "drop", "1", "--because", "x"],
     ["journal", "acts"],
+    ["tap"],
     ["journal", "verify"],
     ["journal", "stats"],
 ]
@@ -58,6 +59,7 @@ def test_wrong_configuration(fbsessiond: Command, tmp_path: Path, command: list[
 
 REVEALING = [
     ["export", "--json", "--reveal"],
+    ["tap", "--since", "1h", "--count", "16", "--reveal"],
     ["dead", "list", "--reveal"],
     ["dead", "show", "2/fragile", "--reveal"],
     ["quarantine", "list", "--json", "--reveal"],

@@ -3,7 +3,7 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 
 import msgspec
@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from cli_parts import HOSTILE, printed
-from fbsessiond.cli.printing import flush, print_json, print_line
+from fbsessiond.cli.printing import flush, is_read, print_json, print_line
 from fbsessiond.errors import DiskError
 
 
@@ -55,7 +55,28 @@ def test_reader_has_seen_enough() -> None:
     """A reader that has seen enough is no trouble at the command's end."""
     with printing_to(closed_pipe()):
         print_line("short")
-        flush()
+        assert not flush()
+
+
+def test_sent() -> None:
+    """What somebody reads is sent."""
+    with printing_to(Path(os.devnull).open("w")):
+        print_line("short")
+        assert flush()
+
+
+def test_read() -> None:
+    """Whether anybody reads is known of a pipe before anything is written; a file, or none, is always there."""
+    reading, writing = os.pipe()
+    with printing_to(open(writing, "w", encoding="utf-8")):  # noqa: PTH123  a descriptor, no path
+        assert is_read()
+        os.close(reading)
+        assert not is_read()
+    with printing_to(Path(os.devnull).open("w")):
+        assert is_read()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sys, "stdout", StringIO())
+        assert is_read()
 
 
 def test_reader_has_seen_enough_while_writing() -> None:

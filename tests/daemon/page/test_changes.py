@@ -7,8 +7,9 @@ import pytest
 from aiohttp import web
 
 from cometd_servers import with_sockets
+from fbsessiond.looking import LOOK_SECONDS
 from fbsessiond.page import changes
-from fbsessiond.page.changes import HEARTBEAT_SECONDS, LOOK_SECONDS, STREAMS, WRITE_SECONDS, Changes
+from fbsessiond.page.changes import HEARTBEAT_SECONDS, STREAMS, WRITE_SECONDS, Changes
 
 
 class There:

@@ -20,10 +20,10 @@ def carry_out(connection: sqlite3.Connection, on: GivenUp, act: Act) -> bool:
     return True
 
 
-def read(connection: sqlite3.Connection, *, subject: str | None = None) -> Iterator[Act]:
-    """Yield what was done, with one subject or with all, in order."""
-    query, parameters = ("read", ()) if subject is None else ("read_subject", (subject,))
-    for of, at, by, kind, because in connection.execute(_SQL[query], parameters):
+def read(connection: sqlite3.Connection, *, subject: str | None = None, since: int | None = None) -> Iterator[Act]:
+    """Yield what was done, by time: all, or what was done with one subject, or since a time."""
+    query = "read_subject" if subject is not None else "read" if since is None else "read_since"
+    for of, at, by, kind, because in connection.execute(_SQL[query], {"subject": subject, "since": since}):
         yield Act(of, ActKind(kind), from_microseconds(at), by, because)
 
 

@@ -95,6 +95,11 @@ def read_session(connection: sqlite3.Connection, session: str, agent: str | None
     yield from map(to_delivery, connection.execute(_SQL["read_session"], {"session": session, "agent": agent}))
 
 
+def read_settled(connection: sqlite3.Connection, since: int) -> Iterator[DeliveryRecord]:
+    """Yield deliveries that were settled since a time, in that order, by an index."""
+    yield from map(to_delivery, connection.execute(_SQL["read_settled"], (since,)))
+
+
 def read_dead(connection: sqlite3.Connection, *, seq: int | None, handler: str | None) -> Iterator[DeliveryRecord]:
     """Yield dead letters, by their index."""
     yield from map(to_delivery, connection.execute(_SQL["read_dead"], {"seq": seq, "handler": handler}))

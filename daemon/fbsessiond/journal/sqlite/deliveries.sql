@@ -60,6 +60,11 @@ FROM entries AS e JOIN pending AS p ON p.seq = e.seq
 WHERE e.session = :session AND (:agent IS NULL OR e.agent = :agent)
 ORDER BY 1, 2;
 
+-- read_settled: since a time, in that order; what nobody wanted was never to be delivered
+SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at, NULL
+FROM settled AS d JOIN entries AS e ON e.seq = d.seq
+WHERE d.at >= ? AND d.state <> 'not_wanted' ORDER BY d.at;
+
 -- read_dead: dead letters
 SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at, NULL
 FROM settled AS d JOIN entries AS e ON e.seq = d.seq

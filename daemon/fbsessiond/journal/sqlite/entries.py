@@ -24,6 +24,8 @@ from fbsessiond.transition import Kind, state_of
 
 _SQL = read_queries("entries.sql")
 _PROGRESS_EVERY = 1_000
+_OLDER_IN_A_ROW = 1_000
+"""So many entries that are older, and what lies before them is too: few come late, out of the quarantine."""
 
 
 def last_seq(connection: sqlite3.Connection) -> int:
@@ -97,6 +99,17 @@ def read(connection: sqlite3.Connection, *, session: str | None, agent: str | No
     query = _SQL["read"] if session is None else _SQL["read_session"]
     parameters = {"session": session, "agent": agent, "after_seq": after_seq}
     yield from map(to_entry, connection.execute(query, parameters))
+
+
+def place(connection: sqlite3.Connection, at: int) -> int:
+    """Return the number of the last entry before those that were received at a time or later."""
+    first, older = last_seq(connection) + 1, 0
+    for seq, received_at in connection.execute(_SQL["read_back"]):
+        if received_at >= at:
+            first, older = seq, 0
+        elif (older := older + 1) == _OLDER_IN_A_ROW:
+            break
+    return first - 1
 
 
 def count(connection: sqlite3.Connection) -> Row:

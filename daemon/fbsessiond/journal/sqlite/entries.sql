@@ -40,6 +40,9 @@ FROM entries WHERE seq > :after_seq AND (:agent IS NULL OR agent = :agent) ORDER
 SELECT seq, received_at, origin, agent, channel, session, kind, before, after, notification, document, checksum
 FROM entries WHERE session = :session AND seq > :after_seq AND (:agent IS NULL OR agent = :agent) ORDER BY seq;
 
+-- read_back: from the last one
+SELECT seq, received_at FROM entries ORDER BY seq DESC;
+
 -- read_sessions: as last known, the latest first
 SELECT agent, session, state, since, seq FROM sessions ORDER BY seq DESC;
 

@@ -99,6 +99,11 @@ def read_session(connection: sqlite3.Connection, session: str, agent: str | None
     yield from map(_to_record, connection.execute(_SQL["read_session"], {"session": session, "agent": agent}))
 
 
+def read_changed(connection: sqlite3.Connection, since: int) -> Iterator[FollowUpRecord]:
+    """Yield those that were asked for or last changed since a time, in that order, by an index."""
+    yield from map(_to_record, connection.execute(_SQL["read_changed"], (since,)))
+
+
 def read_stuck(connection: sqlite3.Connection, *, seq: int | None) -> Iterator[FollowUpRecord]:
     """Yield those that a person has to look at: parked and failed."""
     yield from map(_to_record, connection.execute(_SQL["read_stuck"], {"seq": seq}))

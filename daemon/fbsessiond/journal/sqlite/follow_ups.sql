@@ -77,6 +77,11 @@ FROM follow_ups
 WHERE session = :session AND agent IN (SELECT agent FROM agents_here WHERE :agent IS NULL OR agent = :agent)
 ORDER BY 1, 2, 3;
 
+-- read_changed: since a time, in that order
+SELECT seq, handler, step, agent, session, operation, parameters, state, attempts, sent_at, after, reference_id, because,
+    lease, at
+FROM follow_ups WHERE at >= ? ORDER BY at;
+
 -- read_stuck: those that a person has to look at; the first of the lists is the index's
 SELECT seq, handler, step, agent, session, operation, parameters, state, attempts, sent_at, after, reference_id, because,
     lease, at

@@ -47,9 +47,9 @@ def keep(connection: sqlite3.Connection, seq: int, error: str) -> bool:
     return bool(connection.execute(_SQL["keep"], (error, seq)).rowcount)
 
 
-def read(connection: sqlite3.Connection, *, seq: int | None) -> Iterator[Quarantined]:
+def read(connection: sqlite3.Connection, *, seq: int | None, after_seq: int = 0) -> Iterator[Quarantined]:
     """Yield what is in the quarantine, what waits to be tried again included."""
-    yield from map(to_quarantined, connection.execute(_SQL["read"], {"seq": seq}))
+    yield from map(to_quarantined, connection.execute(_SQL["read"], {"seq": seq, "after_seq": after_seq}))
 
 
 def retry(connection: sqlite3.Connection, seq: int) -> bool:

@@ -15,7 +15,7 @@ UPDATE quarantine SET state = 'kept', error = ? WHERE seq = ? AND state = 'retry
 
 -- read: what is still in it
 SELECT seq, received_at, origin, agent, channel, error, raw FROM quarantine
-WHERE state IN ('kept', 'retry') AND (:seq IS NULL OR seq = :seq) ORDER BY seq;
+WHERE +state IN ('kept', 'retry') AND seq > :after_seq AND (:seq IS NULL OR seq = :seq) ORDER BY seq;
 
 -- retry: asked by a person
 UPDATE quarantine SET state = 'retry' WHERE seq = ? AND state IN ('kept', 'retry');

@@ -47,6 +47,11 @@ class SqliteReader(Reader):
             lambda: entries.read(self._connection, session=session, agent=agent, after_seq=after_seq)
         )
 
+    def place(self, at: datetime) -> int:
+        """Read back from the last entry, which takes as long as what came since is long."""
+        with self._reading() as connection:
+            return entries.place(connection, to_microseconds(at))
+
     def version(self) -> int:
         """Add up the changes of other connections and those of this one, which a journal in memory shares."""
         with self._reading() as connection:
@@ -67,6 +72,10 @@ class SqliteReader(Reader):
             found = self._guarded(lambda: deliveries.read_session(self._connection, session, agent))
             yield from (one for one in found if seq in {None, one.seq})
 
+    def settled(self, since: datetime) -> Iterator[DeliveryRecord]:
+        """Yield settled deliveries, by an index."""
+        yield from self._guarded(lambda: deliveries.read_settled(self._connection, to_microseconds(since)))
+
     def dead(self, *, seq: int | None = None, handler: str | None = None) -> Iterator[DeliveryRecord]:
         """Yield dead letters, by their index."""
         yield from self._guarded(lambda: deliveries.read_dead(self._connection, seq=seq, handler=handler))
@@ -81,6 +90,10 @@ class SqliteReader(Reader):
             found = self._guarded(lambda: follow_ups.read_session(self._connection, session, agent))
             yield from (one for one in found if seq in {None, one.seq})
 
+    def changed_follow_ups(self, since: datetime) -> Iterator[FollowUpRecord]:
+        """Yield follow-ups, by an index."""
+        yield from self._guarded(lambda: follow_ups.read_changed(self._connection, to_microseconds(since)))
+
     def stuck_follow_ups(self, *, seq: int | None = None) -> Iterator[FollowUpRecord]:
         """Yield parked and failed follow-ups."""
         yield from self._guarded(lambda: follow_ups.read_stuck(self._connection, seq=seq))
@@ -93,9 +106,9 @@ class SqliteReader(Reader):
         """Yield the ledger's rows."""
         yield from self._guarded(lambda: gaps.read(self._connection, agent))
 
-    def quarantined(self, *, seq: int | None = None) -> Iterator[Quarantined]:
+    def quarantined(self, *, seq: int | None = None, after_seq: int = 0) -> Iterator[Quarantined]:
         """Yield what is in the quarantine, what waits to be tried again included."""
-        yield from self._guarded(lambda: quarantine.read(self._connection, seq=seq))
+        yield from self._guarded(lambda: quarantine.read(self._connection, seq=seq, after_seq=after_seq))
 
     def statistics(self) -> Statistics:
         """Count by full scans of small columns: seconds for millions of entries."""
@@ -160,9 +173,10 @@ class SqliteReader(Reader):
         with self._changing() as connection:
             return acts.carry_out(connection, on, Act(on.id, kind, at, by, because))
 
-    def acts(self, *, subject: str | None = None) -> Iterator[Act]:
-        """Yield the table's rows, those of a subject by their index."""
-        yield from self._guarded(lambda: acts.read(self._connection, subject=subject))
+    def acts(self, *, subject: str | None = None, since: datetime | None = None) -> Iterator[Act]:
+        """Yield the table's rows, those of a subject or since a time by their index."""
+        begin = None if since is None else to_microseconds(since)
+        yield from self._guarded(lambda: acts.read(self._connection, subject=subject, since=begin))
 
     def note_reveal(self, at: datetime, by: str, command: str) -> None:
         """Write it in a transaction of its own."""

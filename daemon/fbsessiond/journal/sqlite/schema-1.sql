@@ -98,7 +98,7 @@ CREATE TABLE settled (
     PRIMARY KEY (seq, handler)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX settled_in_full ON settled (agent, session, state, attempts, because, at);
+CREATE INDEX settled_in_full ON settled (at, agent, session, state, attempts, because);    -- by time, for who watches
 CREATE INDEX settled_dead ON settled (seq, handler) WHERE state = 'dead';
 
 -- Of several transitions one counts: which one, and until when the others don't.
@@ -148,8 +148,9 @@ CREATE TABLE follow_ups (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX follow_ups_in_full ON follow_ups (
-    agent, session, operation, parameters, state, attempts, sent_at, after, reference_id, because, due_at, lease, at
+    at, agent, session, operation, parameters, state, attempts, sent_at, after, reference_id, because, due_at, lease
 );
+CREATE INDEX follow_ups_by_session ON follow_ups (agent, session);
 CREATE INDEX follow_ups_due ON follow_ups (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX follow_ups_open ON follow_ups (agent, session, seq, handler, step)
     WHERE state IN ('intended', 'sent', 'accepted');
@@ -166,6 +167,7 @@ CREATE TABLE acts (
 ) STRICT;
 
 CREATE INDEX acts_in_full ON acts (subject, at, by, kind, because);
+CREATE INDEX acts_by_time ON acts (at);
 
 -- Who had customer data shown, written before any is. Never forgotten.
 CREATE TABLE reveals (

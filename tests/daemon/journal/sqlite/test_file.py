@@ -82,9 +82,10 @@ HOT = {
     "entries.sql": "append keep_session known open_sessions notifications read_session",
     "deliveries.sql": """
         append find_due lease remove_pending append_settled promote postpone next_due
-        read revive step_back append_revived drop forget
+        read read_settled revive step_back append_revived drop forget
     """,
-    "quarantine.sql": "append retries release keep retry forget",
+    "acts.sql": "append read_subject read_since forget",
+    "quarantine.sql": "append retries release keep read retry drop forget",
     "gaps.sql": "watch chain add_gap prove agree close unclosed",
     "retention.sql": "range forget_finished sessions_of_entries keep_document forget_entries",
 }

@@ -211,6 +211,11 @@ def test_plan_of_the_stuck(journal: SqliteJournal) -> None:
     assert plan_of(journal, "read_stuck") == ["SCAN follow_ups USING INDEX follow_ups_stuck"]
 
 
+def test_plan_of_the_changed(journal: SqliteJournal) -> None:
+    """Those that changed since a time are found by an index."""
+    assert plan_of(journal, "read_changed") == ["SEARCH follow_ups USING COVERING INDEX follow_ups_in_full (at>?)"]
+
+
 def plan_of(journal: SqliteJournal, name: str) -> list[str]:
     """Return how SQLite carries a query out, a line a step."""
     query = read_queries("follow_ups.sql")[name]

@@ -11,7 +11,7 @@ class Acting(Part):
     """How acts are written down."""
 
     async def test_acts(self, journal: Journal, reader: Reader) -> None:
-        """Each act is written down with when, who, what and why: of deliveries, follow-ups and the quarantine."""
+        """Each act is written down with when, who, what and why, and shown by time, whatever it was about."""
         await ask(journal, comment(1))
         await end(journal, PARKED)
         await append(journal, draft("S2", "Invited", "log"), misfit())
@@ -20,11 +20,13 @@ class Acting(Part):
         assert list(reader.acts()) == []
         assert reader.act(dead, ActKind.RETRY, by="alice", at=after(1))
         assert reader.act(stuck, ActKind.RETRY, by="bob", at=after(2), because="the desktop shows it")
-        assert reader.act(quarantined(1), ActKind.DROP, by="carol", at=after(0), because="a test")
+        assert reader.act(quarantined(1), ActKind.DROP, by="carol", at=after(3), because="a test")
         first, second, third = reader.acts()
         assert first == Act("2/log", ActKind.RETRY, after(1), "alice")
         assert second == Act("1/wrap-up/1", ActKind.RETRY, after(2), "bob", "the desktop shows it")
-        assert third == Act("quarantine/1", ActKind.DROP, after(0), "carol", "a test")
+        assert third == Act("quarantine/1", ActKind.DROP, after(3), "carol", "a test")
+        assert list(reader.acts(since=after(2))) == [second, third]
+        assert list(reader.acts(subject="2/log", since=after(2))) == []
         assert verified(reader) == []
 
     async def test_acts_of_one(self, journal: Journal, reader: Reader) -> None:

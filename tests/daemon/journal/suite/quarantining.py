@@ -32,6 +32,8 @@ class Quarantining(Part):
         assert (one.channel, one.error, one.raw) == (CHANNEL, "isn't JSON", raw)
         assert two.raw == b""
         assert list(reader.quarantined(seq=2)) == [two]
+        assert list(reader.quarantined(after_seq=1)) == [two]
+        assert list(reader.quarantined(after_seq=2)) == []
 
     async def test_retries(self, journal: Journal, reader: Reader) -> None:
         """A quarantined message that a person asks for is read again, word for word; the others aren't."""

@@ -19,7 +19,7 @@ from fbsessiond.journal.records import (
     Wanted,
 )
 from fbsessiond.operations import Operation
-from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, prove, retry, settle
+from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, prove, retry, retry_quarantined, settle
 
 
 class Reading(Part):
@@ -40,6 +40,47 @@ class Reading(Part):
         assert read(after_seq=2) == [3, 4]
         assert read(session="S1", after_seq=1) == [4]
         assert read(session="S3") == []
+
+    async def test_place(self, journal: Journal, reader: Reader) -> None:
+        """The place before what was received since a time is found, whatever comes late out of the quarantine."""
+        assert reader.place(NOW) == 0
+        await append(journal, other(), misfit(), at=after(0))
+        await append(journal, other(), other(), at=after(10))
+        assert retry_quarantined(reader, 1)
+        (taken,) = await journal.take_retries()
+        assert await journal.release_quarantined(taken, [draft("S1")], None)
+        await append(journal, other(), at=after(20))
+        assert [entry.received_at for entry in reader.entries()] == [after(at) for at in (0, 10, 10, 0, 20)]
+        assert [reader.place(after(at)) for at in (0, 5, 10, 11, 20, 21)] == [0, 1, 1, 4, 4, 5]
+
+    async def test_settled_since(self, journal: Journal, reader: Reader) -> None:
+        """Deliveries can be read by when they were settled: what is pending, or nobody wanted, isn't there."""
+        no = [NotWanted("audit", "to: was Invited")]
+        await append(journal, draft("S1", "Invited", "log", not_wanted=no), draft("S2", "Invited", "log"))
+        await append(journal, draft("S3", "Invited", "log"), draft("S4", "Invited", "log", due_at=after(60)))
+        first, second, third = await lease(journal)
+        await settle(journal, second, now=after(1))
+        await settle(journal, first, state=DeliveryState.DEAD, now=after(2))
+        await settle(journal, third, now=after(1))
+        assert [(one.id, one.state.value) for one in reader.settled(NOW)] == [
+            ("2/log", "delivered"),
+            ("3/log", "delivered"),
+            ("1/log", "dead"),
+        ]
+        (dead,) = reader.settled(after(2))
+        assert dead == next(reader.dead())
+        assert list(reader.settled(after(3))) == []
+
+    async def test_changed_follow_ups(self, journal: Journal, reader: Reader) -> None:
+        """Follow-ups can be read by when they were asked for or last changed."""
+        await ask(journal, Operation.complete("S1"))
+        await ask(journal, Operation.complete("S2"), session="S2")
+        first, _ = await lease_follow_ups(journal)
+        await journal.record_follow_up(first, Progress(FollowUpState.CONFIRMED, 1), after(5))
+        assert [one.id for one in reader.changed_follow_ups(NOW)] == ["2/wrap-up/1", "1/wrap-up/1"]
+        (changed,) = reader.changed_follow_ups(after(5))
+        assert (changed.id, changed.progress.state, changed.at) == ("1/wrap-up/1", "confirmed", after(5))
+        assert list(reader.changed_follow_ups(after(6))) == []
 
     async def test_deliveries(self, journal: Journal, reader: Reader) -> None:
         """Deliveries can be read in the order of their entries, settled or not, all of them or one entry's."""
