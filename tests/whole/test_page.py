@@ -85,17 +85,19 @@ async def test_long_names(browser: "Browser", tmp_path: Path) -> None:
 
 
 async def test_busy_session(browser: "Browser", tmp_path: Path) -> None:
-    """Marks that would lie upon each other are one, with how many; what lies between transitions is one line."""
+    """Marks that would lie upon each other are one, with how many; so are handlers, and what is no transition."""
     async with served_page(tmp_path, clock=SystemClock()) as there:
         for number in range(40):
-            await append(there.journal, draft("Busy", f"State{number % 3}", "log"), repeat("Busy"), repeat("Busy"))
-            await settle(there.journal, *await lease(there.journal, "log"))
+            await append(there.journal, draft("Busy", f"State{number % 3}", "crm", "log"), *[repeat("Busy")] * 2)
+            for handler in ("crm", "log"):
+                await settle(there.journal, *await lease(there.journal, handler))
         async with opened(browser, f"{there.base}/#session=Busy", width=360) as shown:
             page = shown.page
             await page.wait_for_selector("#timeline svg")
-            assert await page.locator("#timeline .mark").count() == 1
-            assert await page.text_content("#timeline .many") == "40"
+            assert await page.locator("#timeline .mark").count() == 2
+            assert await page.locator("#timeline .many").all_text_contents() == ["40", "40"]
             await page.evaluate("document.getElementById('story').open = true")
+            assert await page.locator("#entries > li", has_text="crm, log delivered").count() == 40
             assert await page.locator("#entries >> text=2 repeat").count() == 40
             assert await page.locator("#entries >> text=a gap: network, goes on").count() == 1
             assert shown.complaints == []

@@ -58,6 +58,7 @@ function fillList(section, place, items, { keyOf, make, fill }, hasMore = false)
   const shown = list.closest("table") ?? list;
   shown.hidden = items.length === 0;
   node.querySelector(".nothing").hidden = items.length > 0;
+  node.querySelector(".foot")?.toggleAttribute("hidden", items.length === 0);
   const more = node.querySelector(".more");
   if (more) {
     more.hidden = !hasMore || !showsAll;

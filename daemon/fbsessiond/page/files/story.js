@@ -64,8 +64,7 @@ function makeTransition({ entry }) {
 }
 
 function fillTransition(item, { entry }) {
-  const fates = entry.deliveries.filter((one) => one.state !== "not_wanted");
-  fill(item.lastChild, [...fates.flatMap(fateLines), ...notWanted(entry)]);
+  fill(item.lastChild, linesOf(entry.deliveries));
 }
 
 function makeOthers() {
@@ -78,20 +77,24 @@ function fillOthers(item, { others }) {
   fill(below, others.map((one) => ({ key: `${one.asked_by}/${one.step}`, kind: kindOfFollowUp(one), name: one.asked_by, words: followUpTold(one), because: one.because })));
 }
 
-function fateLines(one) {
-  return [
-    { key: one.handler, kind: kindOfDelivery(one), name: one.handler, words: deliveryTold(one), because: one.because },
-    ...one.follow_ups.map((each) => ({ key: `${one.handler}/${each.step}`, kind: kindOfFollowUp(each), name: "", words: followUpTold(each), because: each.because })),
-  ];
-}
-
-/** Return a line for each reason for which handlers weren't asked. */
-function notWanted(entry) {
-  const byReason = new Map();
-  for (const one of entry.deliveries.filter((each) => each.state === "not_wanted")) {
-    byReason.set(one.because, [...(byReason.get(one.because) ?? []), one.handler]);
+/** Return a line for each way in which deliveries ended, with the handlers' names, and below it what they asked for. */
+function linesOf(deliveries) {
+  const groups = new Map();
+  for (const one of deliveries) {
+    const words = deliveryTold(one);
+    const key = one.follow_ups.length ? one.handler : `${words}: ${one.because}`;
+    const group = groups.get(key) ?? { key, kind: one.state === "not_wanted" ? null : kindOfDelivery(one), names: [], words, because: one.because, followUps: one.follow_ups };
+    groups.set(key, group);
+    group.names.push(one.handler);
   }
-  return [...byReason].map(([because, handlers]) => ({ key: `not wanted: ${because}`, kind: null, name: handlers.join(", "), words: "not wanted", because }));
+  const [wanted, unwanted] = [[], []];
+  for (const group of groups.values()) {
+    (group.kind === null ? unwanted : wanted).push({ ...group, name: group.names.join(", ") });
+  }
+  return [...wanted, ...unwanted].flatMap((group) => [
+    group,
+    ...group.followUps.map((each) => ({ key: `${group.key}/${each.step}`, kind: kindOfFollowUp(each), name: "", words: followUpTold(each), because: each.because })),
+  ]);
 }
 
 function fill(list, lines) {
