@@ -13,7 +13,7 @@ from fbsessiond.agent import Agent, coverage_check
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
 from fbsessiond.errors import ConfigurationError, RefusedError
-from fbsessiond.gap import Gap, coverage_of
+from fbsessiond.gap import Gap, Watched, coverage_of
 from fbsessiond.journal.interface import Reader
 from fbsessiond.message import Source
 from fbsessiond.readiness import Check, Standing
@@ -154,23 +154,16 @@ class Agents:
             _together("coverage", coverages),
         ]
 
-    def standing(self, reader: Reader, now: datetime) -> Standing:
-        """Add up how they stand."""
-        rows = [watched for watched in reader.watched() if watched.agent in self._members]
+    def standings(self, reader: Reader, now: datetime) -> Sequence[Standing]:
+        """Add up how they stand, by group."""
+        rows = {watched.agent: watched for watched in reader.watched()}
         gaps: dict[str, list[Gap]] = {}
         for gap in reader.gaps():
             gaps.setdefault(gap.agent, []).append(gap)
-        coverages = [coverage_of(watched, gaps.get(watched.agent, ()), now) for watched in rows]
-        observed = sum((one.observed for one in coverages), timedelta())
-        covered = sum((one.covered for one in coverages), timedelta())
-        connects = [at for one in self._present() if (at := one.source.status.last_connect_at) is not None]
-        return Standing(
-            agents=len(self._members),
-            connected=sum(one.connection.is_ok for one in self._members.values()),
-            in_gap=sum(watched.broken is not None for watched in rows),
-            coverage=covered / observed if observed else None,
-            silent_for=max((now - at for at in connects), default=None),
-        )
+        groups: dict[str, list[_Member]] = {}
+        for one in self._members.values():
+            groups.setdefault(one.gws.group, []).append(one)
+        return [_standing(group, members, rows, gaps, now) for group, members in sorted(groups.items())]
 
     @property
     def _is_alone(self) -> bool:
@@ -227,6 +220,29 @@ async def _leave(members: Iterable[_Member]) -> None:
         raise error
     for one in leaving:
         await one.stack.aclose()
+
+
+def _standing(
+    group: str,
+    members: Sequence[_Member],
+    rows: Mapping[str, Watched],
+    gaps: Mapping[str, Sequence[Gap]],
+    now: datetime,
+) -> Standing:
+    own = [watched for one in members if (watched := rows.get(one.gws.agent_name)) is not None]
+    coverages = [coverage_of(watched, gaps.get(watched.agent, ()), now) for watched in own]
+    observed = sum((one.observed for one in coverages), timedelta())
+    covered = sum((one.covered for one in coverages), timedelta())
+    present = [one.agent for one in members if one.agent is not None and not one.trouble]
+    connects = [at for one in present if (at := one.source.status.last_connect_at) is not None]
+    return Standing(
+        agents=len(members),
+        connected=sum(one.connection.is_ok for one in members),
+        in_gap=sum(watched.broken is not None for watched in own),
+        coverage=covered / observed if observed else None,
+        silent_for=max((now - at for at in connects), default=None),
+        group=group,
+    )
 
 
 @asynccontextmanager

@@ -38,6 +38,8 @@ def with_all_agents(settings: Settings, configuration: Path | None) -> Settings:
         )
     if len(names) > limits.AGENTS:
         raise ConfigurationError(f"agents: {len(names)}, and one daemon watches {limits.AGENTS} at most")
+    if len(groups := {each.group for each in settings.watched}) > limits.GROUPS:
+        raise ConfigurationError(f"agents: of {len(groups)} groups, and there can be {limits.GROUPS} at most")
     return settings
 
 

@@ -32,7 +32,8 @@ class Readings:
     """All that is looked up at a scrape."""
 
     is_ready: bool = False
-    standing: Standing = field(default_factory=Standing)
+    standings: Sequence[Standing] = (Standing(),)
+    """How the agents stand, by group."""
     backlog: Backlog = field(default_factory=Backlog)
     is_intake_paused: bool = False
     free_bytes: int | None = None
@@ -51,7 +52,7 @@ class Gauges:
         readings = self.read()
         yield _gauge("build_info", "1, with the versions of what runs.", list(BUILD), {tuple(BUILD.values()): 1})
         yield _gauge("ready", "Whether the daemon is ready: 1 or 0.", value=readings.is_ready)
-        yield from _standing(readings.standing)
+        yield from _standings(readings.standings)
         yield _gauge(
             "intake_paused", "Whether nothing is taken in for want of room: 1 or 0.", value=readings.is_intake_paused
         )
@@ -62,14 +63,20 @@ class Gauges:
         yield _gauge("quarantined", "Messages in the quarantine.", value=readings.backlog.quarantined)
 
 
-def _standing(standing: Standing) -> Iterator[Metric]:
-    yield _gauge("agents", "Agents that are watched.", value=standing.agents)
-    yield _gauge("agents_connected", "Agents that are connected and subscribed.", value=standing.connected)
-    yield _gauge("agents_in_gap", "Agents of whom a notification may be missed now.", value=standing.in_gap)
-    yield _gauge("coverage_ratio", "Share of the observed time that no gap is in, 0 to 1.", value=standing.coverage)
-    age = None if standing.silent_for is None else standing.silent_for.total_seconds()
-    yield _gauge(
-        "poll_age_seconds", "Since the last connect that succeeded, of the agent for whom that is longest.", value=age
+def _standings(standings: Sequence[Standing]) -> Iterator[Metric]:
+    def gauge(name: str, help_text: str, read: Callable[[Standing], float | None]) -> Metric:
+        values = [(one.group, read(one)) for one in standings]
+        known: dict[tuple[str, ...], float] = {(group,): value for group, value in values if value is not None}
+        return _gauge(name, help_text, ["group"], known)
+
+    yield gauge("agents", "Agents that are watched.", lambda one: one.agents)
+    yield gauge("agents_connected", "Agents that are connected and subscribed.", lambda one: one.connected)
+    yield gauge("agents_in_gap", "Agents of whom a notification may be missed now.", lambda one: one.in_gap)
+    yield gauge("coverage_ratio", "Share of the observed time that no gap is in, 0 to 1.", lambda one: one.coverage)
+    yield gauge(
+        "poll_age_seconds",
+        "Since the last connect that succeeded, of the agent for whom that is longest.",
+        lambda one: None if one.silent_for is None else one.silent_for.total_seconds(),
     )
 
 

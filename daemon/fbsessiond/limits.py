@@ -23,6 +23,9 @@ USER_DATA_KEYS = 10_000
 AGENTS = 20_000
 """Agents that one daemon watches."""
 
+GROUPS = 200
+"""Groups of agents: each is a value of a metric's label."""
+
 KNOWN_SESSIONS = 4_096
 """Sessions whose last known state is kept in memory; others are read from the journal when they are needed."""
 

@@ -13,6 +13,10 @@ _UNITS = (
 """From how long on a span is told in a unit; a shorter one is told in seconds."""
 
 
+DEFAULT_GROUP = "default"
+"""The group of agents for whom none is configured."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that must hold for the daemon to be ready. Nothing in it is customer data."""
@@ -32,7 +36,7 @@ Checks: TypeAlias = Callable[[], Sequence[Check]]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How the agents stand at one moment."""
+    """How a group of agents stands at one moment."""
 
     agents: int = 0
     """How many are watched."""
@@ -41,9 +45,10 @@ class Standing:
     in_gap: int = 0
     """How many of them can't be sure at this moment to hear everything."""
     coverage: float | None = None
-    """The share of the observed time that is covered, all agents together, 0 to 1; None: nothing was observed yet."""
+    """The share of the observed time that is covered, all of them together, 0 to 1; None: nothing was observed yet."""
     silent_for: timedelta | None = None
     """How long ago the agent's last connect succeeded for whom that is longest ago; None: there was none yet."""
+    group: str = DEFAULT_GROUP
 
 
 def is_ready(checks: Sequence[Check]) -> bool:

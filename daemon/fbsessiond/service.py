@@ -293,7 +293,7 @@ def _readings(
     now, space = clock.now(), journal.space()
     return Readings(
         is_ready=is_ready(checks()),
-        standing=agents.standing(reader, now),
+        standings=agents.standings(reader, now),
         backlog=reader.backlog(handlers, now),
         is_intake_paused=reserve.is_used,
         free_bytes=None if space is None else space.free_bytes,

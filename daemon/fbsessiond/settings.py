@@ -25,6 +25,7 @@ from fbsessiond.durations import Duration
 from fbsessiond.errors import ConfigurationError
 from fbsessiond.listening import check_place
 from fbsessiond.paths import HomePath
+from fbsessiond.readiness import DEFAULT_GROUP
 from fbsessiond.route import DeliverySettings
 from fbsessiond.secret import Secret
 
@@ -80,6 +81,8 @@ class _Who(_Table):
     """A bearer token, in the place of username and password."""
     agent: str | None = Field(default=None, examples=["agent1"])
     """What the journal calls the agent; by default its username."""
+    group: Annotated[str, Field(min_length=1, max_length=100)] = DEFAULT_GROUP
+    """Where the agent belongs, for metrics, `coverage` and `sessions`: a team, a site."""
 
     @property
     def agent_name(self) -> str:

@@ -243,7 +243,7 @@ def test_change(platform: Platform) -> None:
         assert sorted(rests) == ["b", "c", "d"]
         platform.errors["d"] = RefusedError("no")
         await asyncio.sleep(5)
-        assert agents.standing(SqliteJournal(MEMORY, NOW).reader(), NOW).connected == 2
+        assert agents.standings(SqliteJournal(MEMORY, NOW).reader(), NOW)[0].connected == 2
 
     played("a b c", look, platform)
 
@@ -352,7 +352,7 @@ def test_stuck(platform: Platform) -> None:
 
 
 def test_standing(platform: Platform) -> None:
-    """The figures add up over the agents; of those who aren't watched nothing counts."""
+    """The figures add up over a group's agents; of those who aren't watched nothing counts."""
 
     async def main() -> None:
         agents, journal = await standing_of(platform, "agent1")
@@ -360,15 +360,18 @@ def test_standing(platform: Platform) -> None:
         await agents.change([gws("agent1"), gws("agent2")])
         reader = journal.reader()
         seconds = timedelta(seconds=30)
-        assert agents.standing(reader, after(30)) == Standing(agents=2, connected=1, silent_for=seconds)
+        assert agents.standings(reader, after(30)) == [Standing(agents=2, connected=1, silent_for=seconds)]
         for name in ("agent1", "agent2", "agent3"):
             await journal.watch(name, NOW)
         await prove(journal, "one", 10, 100)
         await prove(journal, "two", 0, 60, agent="agent2")
-        assert agents.standing(reader, after(500)).coverage == 150 / 160
+        assert agents.standings(reader, after(500))[0].coverage == 150 / 160
         await break_chain(journal, agent="agent2")
-        found = agents.standing(reader, after(100))
+        (found,) = agents.standings(reader, after(100))
         assert (found.in_gap, found.coverage) == (1, 150 / 200)
+        await agents.change([gws("agent1", group="night"), gws("agent2")])
+        found = agents.standings(reader, after(100))
+        assert [(one.group, one.agents, one.in_gap) for one in found] == [("default", 1, 1), ("night", 1, 0)]
         journal.close()
 
     run_virtual(main())

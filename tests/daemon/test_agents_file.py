@@ -77,6 +77,10 @@ def test_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All places together hold no more than one daemon can watch."""
     here = {"agents": [{"username": "a", "password": {"env": "A"}}]}
     together = settings(tmp_path, TABLE.format(1), **here)
+    with monkeypatch.context() as patch:
+        patch.setattr(limits, "GROUPS", 0)
+        with pytest.raises(ConfigurationError, match=r"^agents: of 1 groups, and there can be 0 at most"):
+            with_all_agents(together, tmp_path / "c.toml")
     monkeypatch.setattr(limits, "AGENTS", 1)
     with pytest.raises(ConfigurationError, match=r"^agents: 2, and one daemon watches 1 at most"):
         with_all_agents(together, tmp_path / "c.toml")

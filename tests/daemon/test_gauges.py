@@ -23,9 +23,9 @@ def test_at_first() -> None:
     """As long as nothing is there to be asked, nothing is ready, and what isn't known is left out."""
     assert values(Gauges().read()) == {
         "ready": 0,
-        "agents": 0,
-        "agents_connected": 0,
-        "agents_in_gap": 0,
+        "agents default": 0,
+        "agents_connected default": 0,
+        "agents_in_gap default": 0,
         "intake_paused": 0,
         "journal_bytes": 0,
         **{f"unsettled_follow_ups {state}": 0 for state in ("intended", "sent", "accepted", "parked", "failed")},
@@ -35,20 +35,22 @@ def test_at_first() -> None:
 
 
 def test_standing() -> None:
-    """How the daemon and its agents stand is shown, all agents together."""
-    standing = Standing(3, 2, 1, 0.25, timedelta(seconds=12))
-    shown = values(Readings(standing=standing, is_ready=True, is_intake_paused=True, free_bytes=4096))
+    """How the daemon and its agents stand is shown, by group."""
+    standings = [Standing(3, 2, 1, 0.25, timedelta(seconds=12)), Standing(1, group="night")]
+    shown = values(Readings(standings=standings, is_ready=True, is_intake_paused=True, free_bytes=4096))
     expected = {
         "ready": 1,
-        "agents": 3,
-        "agents_connected": 2,
-        "agents_in_gap": 1,
-        "coverage_ratio": 0.25,
-        "poll_age_seconds": 12,
+        "agents default": 3,
+        "agents night": 1,
+        "agents_connected default": 2,
+        "agents_in_gap default": 1,
+        "coverage_ratio default": 0.25,
+        "poll_age_seconds default": 12,
         "intake_paused": 1,
         "free_bytes": 4096,
     }
     assert {name: shown[name] for name in expected} == expected
+    assert "coverage_ratio night" not in shown
 
 
 def test_backlog() -> None:

@@ -170,12 +170,12 @@ async def test_failing_check(caplog: pytest.LogCaptureFixture) -> None:
 async def test_metrics() -> None:
     """Metrics are those of the moment, in their own format."""
     async with served() as there:
-        there.metrics.gauges.read = lambda: Readings(standing=Standing(agents=3))
+        there.metrics.gauges.read = lambda: Readings(standings=[Standing(agents=3)])
         answer, text = await there.answer("/metrics")
         assert (answer.status, answer.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-        assert "\nfbsessiond_agents 3.0\n" in text
-        there.metrics.gauges.read = lambda: Readings(standing=Standing(agents=4))
-        assert "\nfbsessiond_agents 4.0\n" in (await there.ask("/metrics"))[1]
+        assert '\nfbsessiond_agents{group="default"} 3.0\n' in text
+        there.metrics.gauges.read = lambda: Readings(standings=[Standing(agents=4)])
+        assert '\nfbsessiond_agents{group="default"} 4.0\n' in (await there.ask("/metrics"))[1]
 
 
 @pytest.mark.parametrize("target", [*PATHS, "/", "/nowhere"])

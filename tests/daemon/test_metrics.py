@@ -294,8 +294,8 @@ def exposed() -> str:
     metrics.observe(SnapshotCompared(SnapshotOutcome.DIFFERED, [Kind.TRANSITION]))
     metrics.observe(paused(Operation.leave("S1"), FollowUpState.CONFIRMED))
     backlog = Backlog({"log": {}}, {"log": timedelta()})
-    standing = Standing(coverage=1.0, silent_for=timedelta())
-    metrics.gauges.read = lambda: replace(Readings(backlog=backlog), standing=standing, free_bytes=1)
+    standings = [Standing(coverage=1.0, silent_for=timedelta())]
+    metrics.gauges.read = lambda: replace(Readings(backlog=backlog), standings=standings, free_bytes=1)
     body, _ = metrics.exposition()
     return body.decode()
 

@@ -573,7 +573,7 @@ async def test_http(folder: Path) -> None:
             assert await get(f"{url}/readyz") == (503, "not ready: coverage agent1\n")
             status, values = await get(f"{url}/metrics")
             expected = {
-                "fbsessiond_agents_connected 1.0",
+                'fbsessiond_agents_connected{group="default"} 1.0',
                 'fbsessiond_gaps_total{cause="start"} 1.0',
                 "fbsessiond_ready 0.0",
                 "fbsessiond_handshakes_total 1.0",

@@ -1,12 +1,12 @@
 """`fbsessiond coverage`: how much was seen, and what couldn't be."""
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
-from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
+from fbsessiond.cli.options import AsJson, Config, Group, JournalUrl, groups, members, reading
 from fbsessiond.cli.printing import print_json, print_line
 from fbsessiond.cli.tables import cell, new_table, print_table
 from fbsessiond.clock import SystemClock
@@ -15,7 +15,13 @@ from fbsessiond.durations import in_words
 from fbsessiond.gap import Coverage, Gap, Watched, coverage_of
 from fbsessiond.journal.interface import Reader
 
-EPILOG = """Example: fbsessiond coverage --journal sqlite:journal.db
+ZERO = timedelta()
+
+EPILOG = """Examples:
+
+fbsessiond coverage --journal sqlite:journal.db
+
+fbsessiond coverage --by-group
 
 A gap is a span of time in which a notification may have been missed. It is closed once the agent's sessions were read
 after it and compared with the journal; until then it is open, and counts up to where notifications arrive again."""
@@ -25,6 +31,8 @@ def coverage(
     config: Config = None,
     journal: JournalUrl = None,
     agent: Annotated[str | None, typer.Option(metavar="AGENT", help="One agent alone.", show_default=False)] = None,
+    group: Group = None,
+    by_group: Annotated[bool, typer.Option("--by-group", help="Add up the agents of each group.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the share of time that is covered, and every gap.
@@ -32,10 +40,14 @@ def coverage(
     While the daemon is stopped nothing is added: the gap that leaves is written when it comes back.
     """
     now = SystemClock().now()
+    own = None if group is None else members(group, config)
     with reading(journal, config) as reader:
-        agents = list(reader.watched(agent=agent))
+        agents = [one for one in reader.watched(agent=agent) if own is None or one.agent in own]
         gaps = list(_gaps(reader, agents))
     covered = [coverage_of(each, (gap for gap in gaps if gap.agent == each.agent), now) for each in agents]
+    if by_group:
+        _print_groups(groups(config), gaps, covered, as_json=as_json)
+        return
     if as_json:
         for gap in gaps:
             print_json(_gap_record(gap))
@@ -46,6 +58,22 @@ def coverage(
         print_line("No agent was listened for yet." if agent is None else f"{agent!r} was never listened for.")
         return
     _print(agents, gaps, covered, now)
+
+
+def _print_groups(by_agent: Mapping[str, str], gaps: list[Gap], covered: list[Coverage], *, as_json: bool) -> None:
+    """Print what is covered of each group; who isn't configured any more is in none."""
+    table = new_table("GROUP", "AGENTS", "OBSERVED", "COVERED", "GAPS")
+    for group in sorted(set(by_agent.values())):
+        own = [one for one in covered if by_agent.get(one.agent) == group]
+        total = Coverage(group, sum((one.observed for one in own), ZERO), sum((one.covered for one in own), ZERO))
+        count = sum(by_agent.get(gap.agent) == group for gap in gaps)
+        if as_json:
+            record = _coverage_record(total)
+            print_json({"group": record.pop("agent"), "agents": len(own), **record, "gaps": count})
+        else:
+            table.add_row(*map(cell, (group, len(own), in_words(total.observed), f"{_percent(total)} %", count)))
+    if not as_json:
+        print_table(table)
 
 
 def _gaps(reader: Reader, agents: Iterable[Watched]) -> Iterable[Gap]:

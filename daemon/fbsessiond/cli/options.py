@@ -48,6 +48,14 @@ Reveal: TypeAlias = Annotated[
 ]
 
 
+Group: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--group", metavar="GROUP", help="Only the agents of this group of the configuration.", show_default=False
+    ),
+]
+
+
 def point_in_time(text: str) -> datetime:
     """Read how long ago, or when: `2h`, `2026-11-30`, `2026-11-30T09:14Z`, UTC unless it says otherwise."""
     try:
@@ -78,6 +86,22 @@ def configured(config: Path | None) -> "Configuration":
     from fbsessiond.configuration import load  # noqa: PLC0415  takes longer than to look at a journal
 
     return load(config)
+
+
+def groups(config: Path | None) -> dict[str, str]:
+    """Return each agent's group, as the configuration has it. Raises as `load` does."""
+    return {gws.agent_name: gws.group for gws in configured(config).settings.watched}
+
+
+def members(group: str, config: Path | None) -> set[str]:
+    """Return the agents of a group of the configuration. Raises `BadParameter` where there is none of that name."""
+    from fbsessiond.configuration_errors import nearest  # noqa: PLC0415  as above
+
+    by_agent = groups(config)
+    found = {agent for agent, own in by_agent.items() if own == group}
+    if not found:
+        raise typer.BadParameter(f"the configuration has no group {group!r}; {nearest(group, set(by_agent.values()))}")
+    return found
 
 
 @contextmanager

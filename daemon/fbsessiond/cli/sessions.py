@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
+from fbsessiond.cli.options import AsJson, Config, Group, JournalUrl, members, reading
 from fbsessiond.cli.printing import print_json, print_line
 from fbsessiond.cli.tables import cell, new_table, print_table
 from fbsessiond.dates import iso
@@ -26,6 +26,7 @@ in which it may have changed unseen, see `fbsessiond coverage`. `fbsessiond why 
 def sessions(
     *,
     agent: Annotated[str | None, typer.Option(help="Only this agent's sessions.", show_default=False)] = None,
+    group: Group = None,
     state: Annotated[str | None, typer.Option(help="Only those in this state.", show_default=False)] = None,
     is_all: Annotated[
         bool, typer.Option("--all/--open", help="Also those that have ended; by default, with --state alone.")
@@ -38,12 +39,13 @@ def sessions(
 
     With the state of each and since when it is in it, its agent, its next clock, and its trouble.
     """
+    own = None if group is None else members(group, config)
     with reading(journal, config) as reader:
         trouble = _Trouble(reader)
         found = (
             one
             for one in reader.sessions(is_open=not is_all and state is None)
-            if agent in {None, one.agent} and state in {None, one.state}
+            if agent in {None, one.agent} and state in {None, one.state} and (own is None or one.agent in own)
         )
         table = new_table("SESSION", "STATE", "SINCE", "AGENT", "NEXT CLOCK", "TROUBLE")
         for one in sorted(found, key=lambda one: (iso(one.since) or "", one.agent, one.session)):

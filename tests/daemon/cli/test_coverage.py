@@ -16,6 +16,17 @@ from journal_parts import NOW, after, break_chain, prove
 FIELDS = ["agent", "from", "to", "cause", "closed_by", "notified_since"]
 COVERED = ["agent", "covered_seconds", "observed_seconds", "coverage"]
 URL = "sqlite:j.db"
+
+AGENTS = """
+[gws]
+url = "http://gws.example:8090"
+username = "agent1"
+password = { env = "P" }
+[[agents]]
+username = "agent2"
+password = { env = "P" }
+group = "night"
+"""
 DAY = 86400.0
 
 
@@ -253,3 +264,16 @@ def test_beside_the_daemon(fbsessiond: Command) -> None:
     asyncio.run(start(journal))
     assert fbsessiond("coverage", "--journal", URL).lines[1].split()[0] == "agent1"
     journal.close()
+
+
+def test_groups(fbsessiond: Command) -> None:
+    """The agents of a group can be seen alone, and each group's added up."""
+    written(two_agents)
+    Path("fbsessiond.toml").write_text(AGENTS)
+    ran = fbsessiond("coverage", "--group", "night", "--journal", URL, "--json")
+    assert {record["agent"] for record in ran.records} == {"agent2"}
+    ran = fbsessiond("coverage", "--by-group", "--journal", URL)
+    assert [line.split()[:2] for line in ran.lines] == [["GROUP", "AGENTS"], ["default", "1"], ["night", "1"]]
+    default, night = fbsessiond("coverage", "--by-group", "--journal", URL, "--json").records
+    assert [*default] == ["group", "agents", "covered_seconds", "observed_seconds", "coverage", "gaps"]
+    assert (default["gaps"], night["gaps"], night["observed_seconds"]) == (3, 1, DAY)

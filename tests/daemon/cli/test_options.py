@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from cli_parts import CANARY, Command
-from fbsessiond.cli.options import point_in_time
+from fbsessiond.cli.options import groups, members, point_in_time
 from fbsessiond.clock import SystemClock
 from fbsessiond.environment import user
 from fbsessiond.journal.engines import open_reader
@@ -148,3 +148,17 @@ def test_no_point_in_time(text: str) -> None:
     """Anything else is a mistake of usage."""
     with pytest.raises(typer.BadParameter, match="how long ago, as '2h', or when"):
         point_in_time(text)
+
+
+def test_groups(tmp_path: Path) -> None:
+    """An agent's group is the one of the configuration; one that isn't there is told with those that are."""
+    config = tmp_path / "c.toml"
+    config.write_text(
+        '[gws]\nurl = "http://gws.example"\n'
+        '[[agents]]\nusername = "a"\npassword = { env = "P" }\n'
+        '[[agents]]\nusername = "b"\npassword = { env = "P" }\ngroup = "night"\n'
+    )
+    assert groups(config) == {"a": "default", "b": "night"}
+    assert members("night", config) == {"b"}
+    with pytest.raises(typer.BadParameter, match="no group 'day'; known here: default, night"):
+        members("day", config)

@@ -11,6 +11,17 @@ from fbsessiond.journal.records import DeliveryState, Settlement, Wait
 from journal_parts import NOW, after, append, break_chain, draft, kill, lease, prove
 
 URL = "sqlite:j.db"
+
+AGENTS = """
+[gws]
+url = "http://gws.example:8090"
+username = "agent1"
+password = { env = "P" }
+[[agents]]
+username = "agent2"
+password = { env = "P" }
+group = "night"
+"""
 AT = "2026-01-01T00:00"
 
 
@@ -84,3 +95,14 @@ def test_json(fbsessiond: Command) -> None:
         "gap": True,
     }
     assert (one["next_clock"], one["handler"], one["gap"]) == ("2026-01-01T00:05:00.000000Z", "wrap-up", False)
+
+
+def test_group(fbsessiond: Command) -> None:
+    """Those of a group of the configuration can be seen; a group that isn't there is told with the nearest one."""
+    written(some)
+    Path("fbsessiond.toml").write_text(AGENTS)
+    ran = fbsessiond("sessions", "--group", "night", "--journal", URL, "--json")
+    assert [record["session"] for record in ran.records] == ["S2"]
+    ran = fbsessiond("sessions", "--group", "nihgt", "--journal", URL)
+    assert ran.status == 2
+    assert "no group 'nihgt'; did you mean 'night'?" in " ".join(ran.err.split())
