@@ -23,10 +23,12 @@ class Looks:
         return self
 
     async def __anext__(self) -> int | None:
+        stopping = asyncio.create_task(self._stopping.wait())
         try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self._stopping.wait()
-        except TimeoutError:
-            before, self._seen = self._seen, self._version()
-            return None if self._seen == before else self._seen
-        raise StopAsyncIteration
+            is_told = (await asyncio.wait((stopping,), timeout=LOOK_SECONDS))[0]
+        finally:
+            stopping.cancel()
+        if is_told:
+            raise StopAsyncIteration
+        before, self._seen = self._seen, self._version()
+        return None if self._seen == before else self._seen

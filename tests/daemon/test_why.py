@@ -17,7 +17,7 @@ from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.message import Message, Origin
 from fbsessiond.transition import Kind
-from fbsessiond.why import Fate, Timeline, delivery_told, follow_up_told, timelines, without_customer_data
+from fbsessiond.why import Fate, Timeline, delivery_told, entry_of, follow_up_told, timelines, without_customer_data
 from journal_parts import NOW, after, append, break_chain, draft, gap, lease, prove, repeat, settle
 
 KEY = b"k" * 32
@@ -280,3 +280,14 @@ def test_values_in_a_reason() -> None:
     assert without_customer_data(broke, None, KEY) == "LookupError at x.py:1"
     assert without_customer_data(broke, replace(one, notification=b"{"), KEY) == "LookupError at x.py:1"
     assert "Vitaliy" not in without_customer_data(broke, replace(one, document=b'{"id": "S1"}'), KEY)
+
+
+async def test_entry(journal: SqliteJournal) -> None:
+    """An entry is found by its number, but not once it is forgotten, or before it is there."""
+    await append(journal, draft("S1", "Completed"), draft("S2"))
+    entry = entry_of(journal.reader(), 2)
+    assert entry is not None
+    assert entry.seq == 2
+    assert entry_of(journal.reader(), 3) is None
+    await journal.prune(after(60), None)
+    assert entry_of(journal.reader(), 1) is None

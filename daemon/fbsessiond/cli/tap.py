@@ -139,7 +139,7 @@ class _Showing:
                 return {"event": "gap", "agent": one.agent, **one.written(), "closed_by": one.closed_by}
             case Quarantined():
                 return {"event": "quarantined", **quarantined_record(one, self._key)}
-            case Act():
+            case _:
                 return {"event": "act", **act_record(self._act(one))}
 
     def _attempted(self, one: DeliveryRecord | FollowUpRecord, state: str, because: str | None) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class _Showing:
                 return f"gap: {one.cause} since {iso(one.begin)}, {'ended' if one.end else 'goes on'}{closed}"
             case Quarantined():
                 return f"{one.id} {one.error}"
-            case Act():
+            case _:
                 return f"{one.subject} {act_told(self._act(one))}"
 
     def _act(self, act: Act) -> Act:

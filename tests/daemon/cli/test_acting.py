@@ -1,5 +1,8 @@
 import io
+import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,3 +117,29 @@ def test_too_late(fbsessiond: Command, journal: str, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == ""
     assert [act.subject for act in reader.acts()] == ["quarantine/1", "quarantine/2"]
     reader.close()
+
+
+def test_sure(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever is sure isn't asked."""
+    ask(MANY, "abc", replace(WISH, is_sure=True))
+    assert capsys.readouterr().err == ""
+
+
+def test_json(fbsessiond: Command, journal: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """For programs each act is a line."""
+    del fbsessiond
+    with closing(open_reader(journal, Path())) as reader:
+        carry_out(reader, MANY[:2], replace(WISH, as_json=True))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["subject"], line["act"], line["because"]) for line in lines] == [
+        ("quarantine/1", "drop", "no use"),
+        ("quarantine/2", "drop", "no use"),
+    ]
+
+
+def test_one_done(fbsessiond: Command, journal: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One is told by its name."""
+    del fbsessiond
+    with closing(open_reader(journal, Path())) as reader:
+        carry_out(reader, MANY[:1], WISH)
+    assert capsys.readouterr().out == "1 is dropped.\n"

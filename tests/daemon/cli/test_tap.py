@@ -216,3 +216,13 @@ async def test_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
         live = Live(journal)
         with closing(live.reader):
             await asyncio.wait_for(live.task, 10)
+
+
+async def test_nobody_reads_what_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it does where that shows only when something happens."""
+    monkeypatch.setattr("fbsessiond.cli.tap.is_read", lambda: True)
+    monkeypatch.setattr("fbsessiond.cli.tap.flush", lambda: False)
+    with closing(open_journal(URL, Path(), NOW)) as journal:
+        live = Live(journal)
+        with closing(live.reader):
+            await asyncio.wait_for(live.task, 10)

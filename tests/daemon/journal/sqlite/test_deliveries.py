@@ -189,3 +189,13 @@ def test_check(connection: sqlite3.Connection) -> None:
         "pending log: 2 deliveries of session S1 are due, not one",
         "pending log: 0 deliveries of session S2 are due, not one",
     ]
+
+
+def test_settled_since(connection: sqlite3.Connection) -> None:
+    """What was settled can be read from a time on, in that order, but for what nobody wanted."""
+    append(connection, draft("S1"), draft("S1"), draft("S1"))
+    for seq, state, seconds in ((1, DELIVERED, 3), (2, DEAD, 2), (3, DeliveryState.NOT_WANTED, 4)):
+        key = deliveries.Key("log", "agent1", "S1", seq)
+        deliveries.append_settled(connection, [(key, state, "why", at(seconds))])
+    assert [one.seq for one in deliveries.read_settled(connection, at(0))] == [2, 1]
+    assert [one.seq for one in deliveries.read_settled(connection, at(3))] == [1]

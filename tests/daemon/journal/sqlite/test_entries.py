@@ -172,3 +172,20 @@ def test_sessions(connection: sqlite3.Connection) -> None:
     assert (first.session, first.state, first.since, first.clock) == ("S2", "Completed", NOW, None)
     assert second.clock == RunningClock("log", after(60))
     assert [one.session for one in entries.read_sessions(connection, is_open=True)] == ["S1"]
+
+
+def test_place(connection: sqlite3.Connection) -> None:
+    """The place before what was received since a time is found back from the end; what came late hides nothing."""
+    assert entries.place(connection, to_microseconds(NOW)) == 0
+    for seconds in (0, 10, 0, 20):
+        append(connection, other(), seconds=seconds)
+    found = [entries.place(connection, to_microseconds(after(seconds))) for seconds in (0, 5, 10, 20, 30)]
+    assert found == [0, 1, 1, 3, 4]
+
+
+def test_place_after_much(connection: sqlite3.Connection) -> None:
+    """It isn't looked for beyond a thousand that are older."""
+    append(connection, other(), seconds=5)
+    append(connection, *(other() for _ in range(1000)))
+    append(connection, other(), seconds=6)
+    assert entries.place(connection, to_microseconds(after(5))) == 1001

@@ -24,6 +24,7 @@ from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.sqlite import follow_ups
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import read_queries
+from fbsessiond.journal.sqlite.rows import to_microseconds
 from journal_parts import NOW, after, append, drop, other, retry
 
 
@@ -229,3 +230,12 @@ async def test_shift(journal: SqliteJournal) -> None:
     await ask(journal, comment(1), comment(2))
     follow_ups.shift(journal.connection, 3_600_000_000)
     assert await journal.next_follow_up_due() == after(3600)
+
+
+async def test_changed(journal: SqliteJournal) -> None:
+    """Those that changed since a time can be read, in that order."""
+    await ask(journal, comment(1), comment(2), now=after(1))
+    await end(journal, PARKED, now=after(2))
+    changed = follow_ups.read_changed(journal.connection, to_microseconds(after(2)))
+    assert ids(list(changed)) == ["1/wrap-up/1", "1/wrap-up/2"]
+    assert list(follow_ups.read_changed(journal.connection, to_microseconds(after(3)))) == []

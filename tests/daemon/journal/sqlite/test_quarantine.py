@@ -69,3 +69,16 @@ def test_forget(connection: sqlite3.Connection) -> None:
     assert numbers(connection) == [4, 5]
     quarantine.forget(connection, to_microseconds(after(6)), 9)
     assert numbers(connection) == [5]
+
+
+def test_dropped(connection: sqlite3.Connection) -> None:
+    """What is dropped is in it no more, and isn't read again; a count goes on after it."""
+    append(connection, misfit(), misfit())
+    assert quarantine.retry(connection, 1)
+    assert quarantine.drop(connection, 1)
+    assert not quarantine.drop(connection, 1)
+    assert not quarantine.release(connection, 1)
+    assert not quarantine.keep(connection, 1, "still broken")
+    assert numbers(connection) == [2]
+    assert [one.seq for one in quarantine.read(connection, seq=None, after_seq=2)] == []
+    assert (quarantine.count(connection), quarantine.last_seq(connection)) == (1, 2)

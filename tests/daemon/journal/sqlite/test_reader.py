@@ -497,3 +497,16 @@ async def test_of_a_session(path: Path) -> None:
     assert list(reader.follow_ups(session="S1", seq=2)) == []
     reader.close()
     journal.close()
+
+
+async def test_since(path: Path) -> None:
+    """What happened since a time can be read."""
+    journal = SqliteJournal(path, NOW)
+    await ask(journal, comment(1), now=after(5))
+    reader = SqliteReader(path)
+    assert (reader.place(after(5)), reader.place(after(6))) == (0, 1)
+    assert [one.id for one in reader.settled(after(5))] == ["1/wrap-up"]
+    assert [one.id for one in reader.changed_follow_ups(after(5))] == ["1/wrap-up/1"]
+    assert list(reader.settled(after(6))) == list(reader.changed_follow_ups(after(6))) == []
+    reader.close()
+    journal.close()
