@@ -14,7 +14,9 @@ import pytest_asyncio
 
 from browsing import AXE, Theme, chromium, needs_axe, needs_browser, opened
 from fbsessiond.clock import SystemClock
-from journal_parts import append, draft, lease, repeat, settle
+from fbsessiond.readiness import Check
+from fbsessiond.testing import EPOCH
+from journal_parts import after, append, draft, lease, prove, repeat, settle
 from page_parts import CANARY, HANDLERS, TOKEN, served_page
 
 if TYPE_CHECKING:
@@ -101,6 +103,23 @@ async def test_busy_session(browser: "Browser", tmp_path: Path) -> None:
             assert await page.locator("#entries >> text=2 repeat").count() == 40
             assert await page.locator("#entries >> text=a gap: network, goes on").count() == 1
             assert shown.complaints == []
+
+
+async def test_many_agents(browser: "Browser", tmp_path: Path) -> None:
+    """Of a whole floor those in trouble stand first, and the others until somebody wants them are left out."""
+    names = [f"Agent {number:02}" for number in range(30)]
+    checks = [Check(f"connection {name}", name != "Agent 20", "as it is", EPOCH) for name in names]
+    async with served_page(tmp_path, clock=SystemClock(), checks=checks, is_filled=False) as there:
+        for name in names:
+            await prove(there.journal, "one", 0, 10, agent=name)
+            await there.journal.agree(name, after(10))
+        async with opened(browser, there.base) as shown:
+            page = shown.page
+            assert await page.locator(".card").count() == 12
+            assert await page.text_content(".card >> nth=0 >> h3") == "Agent 20"
+            await page.click("#agents .all")
+            assert await page.locator(".card").count() == 30
+            assert await page.text_content("#summary a >> nth=0") == "29/30 connected"
 
 
 async def test_empty(browser: "Browser", tmp_path: Path) -> None:

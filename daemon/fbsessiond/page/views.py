@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from fbsessiond.clock import Clock
 from fbsessiond.dates import iso
 from fbsessiond.dead_letters import DeadLetter, dead_letters, to_record
-from fbsessiond.gap import Watched, coverage_of
+from fbsessiond.gap import Gap, Watched, coverage_of
 from fbsessiond.journal.interface import Reader
 from fbsessiond.journal.records import DeliveryState, Entry, FollowUpRecord, SessionRecord
 from fbsessiond.page.figures import Figures
@@ -33,7 +33,7 @@ MOMENTS: Final = 300
 """How many of each are shown."""
 
 REMEMBERED: Final = 5_000
-"""So many reasons are kept as they are shown."""
+"""So many of what takes long are kept."""
 
 _FINISHED: Final = frozenset({*TERMINAL_STATES, VANISHED})
 _TO_DO: Final = (DeliveryState.WAITING, DeliveryState.DUE, DeliveryState.RUNNING)
@@ -49,7 +49,7 @@ class Views:
         self._clock = clock
         self._key = reader.redaction_key()
         self.remembered = OrderedDict[tuple[object, ...], Any]()
-        """Reasons and dead letters as they are shown, by what they were made of."""
+        """Reasons and dead letters as they are shown, and agents' gaps, by what they were made of."""
 
     async def overview(self) -> Json:
         """Return how everything is: agents, sessions, dead letters, handlers."""
@@ -66,7 +66,7 @@ class Views:
             "version": VERSION,
             "is_ready": is_ready(checks),
             "checks": [_check(check) for check in checks],
-            "agents": [self._agent(watched, checks) for watched in self._reader.watched()],
+            "agents": await self._agents({check.name: check for check in checks}),
             "sessions": {
                 "listed": [_session(one, in_trouble) for one in sessions],
                 "has_more": len(open_sessions) > OPEN_SESSIONS or len(latest) == FINISHED_SESSIONS,
@@ -101,9 +101,15 @@ class Views:
             "others": [self._other(one) for one in _others(timeline)],
         }
 
-    def _agent(self, watched: Watched, checks: Sequence[Check]) -> Json:
-        connection = next((check for check in checks if check.name == f"connection {watched.agent}"), None)
-        gaps = list(self._reader.gaps(agent=watched.agent))
+    async def _agents(self, checks: Mapping[str, Check]) -> list[Json]:
+        found: list[Json] = []
+        for watched in list(self._reader.watched()):
+            found.append(self._agent(watched, checks.get(f"connection {watched.agent}")))
+            await asyncio.sleep(0)
+        return found
+
+    def _agent(self, watched: Watched, connection: Check | None) -> Json:
+        gaps = self._gaps(watched)
         gap = watched.open_gap or next(iter(watched.gaps), None)
         return {
             "agent": watched.agent,
@@ -116,6 +122,11 @@ class Views:
             "proven_until": iso(watched.proven_until),
             "compared_at": iso(watched.compared_at),
         }
+
+    def _gaps(self, watched: Watched) -> Sequence[Gap]:
+        """Return an agent's gaps; they are read anew when one has come, or was compared."""
+        key = ("gaps", watched.agent, watched.observed_since, watched.compared_at, *(gap.begin for gap in watched.gaps))
+        return self._once(key, lambda: list(self._reader.gaps(agent=watched.agent)))
 
     async def _dead_letter(self, dead: DeadLetter) -> Json:
         await asyncio.sleep(0)

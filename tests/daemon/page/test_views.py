@@ -17,7 +17,7 @@ from fbsessiond.page.figures import Figures
 from fbsessiond.page.views import VERSION, Views
 from fbsessiond.readiness import Check
 from fbsessiond.testing import make_session
-from journal_parts import NOW, after, append, draft, lease, settle
+from journal_parts import NOW, after, append, draft, lease, prove, settle
 from page_parts import CANARY, CHECKS, HANDLERS, ended, fill
 from simulator_parts import HandClock
 
@@ -67,6 +67,17 @@ async def test_agents(tmp_path: Path) -> None:
         "proven_until": iso(NOW),
         "compared_at": None,
     }
+
+
+async def test_gaps_are_read_anew(tmp_path: Path) -> None:
+    """An agent's gaps are read once, and again when one has come or was compared."""
+    async with viewed(tmp_path) as (shown, journal, _):
+        numbers = [(await shown.overview())["agents"][0]["gaps"] for _ in range(2)]
+        assert len([key for key in shown.remembered if key[0] == "gaps"]) == 1
+        await prove(journal, "three", 5, 8)
+        await prove(journal, "four", 9, 10)
+        numbers.append((await shown.overview())["agents"][0]["gaps"])
+    assert numbers == [3, 3, 4]
 
 
 async def test_agent_of_before(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import { ago, byId, count, element, fillReason, keep, makeReason, say, setTime, span } from "./elements.js";
 import { classOf } from "./marks.js";
 
-const FEW = { "dead-letters": 5, sessions: 20 }; // how many are shown until somebody wants all of them
+const FEW = { agents: 12, "dead-letters": 5, sessions: 20 }; // how many are shown until somebody wants all of them
 
 /** Show it all. `chosen` is the session that is open, and `act` does what a person wants with a dead letter. */
 export function showOverview(overview, chosen, act) {
@@ -12,7 +12,8 @@ export function showOverview(overview, chosen, act) {
   showSummary(overview);
   const letters = { keyOf: (one) => one.delivery, make: (one) => makeLetter(one, act), fill: (item, one) => fillLetter(item, one, overview.changes) };
   const rows = { keyOf: (one) => `${one.agent} ${one.session}`, make: makeSession, fill: (row, one) => fillSession(row, one, chosen) };
-  fillList("agents", ".cards", agents, { keyOf: (one) => one.agent, make: makeAgent, fill: fillAgent });
+  const inTrouble = agents.toSorted((one, other) => isInTrouble(other) - isInTrouble(one));
+  fillList("agents", ".cards", inTrouble, { keyOf: (one) => one.agent, make: makeAgent, fill: fillAgent });
   fillList("dead-letters", ".letters", dead.listed, letters, dead.has_more);
   fillList("sessions", "tbody", sessions.listed, rows, sessions.has_more);
   fillList("handlers", "tbody", handlers, { keyOf: (one) => one.handler, make: makeHandler, fill: fillHandler });
@@ -66,6 +67,10 @@ function fillList(section, place, items, { keyOf, make, fill }, hasMore = false)
   }
 }
 
+function isInTrouble(agent) {
+  return agent.gap !== null || !agent.is_connected;
+}
+
 function makeAgent(one) {
   return element(
     "li",
@@ -80,7 +85,7 @@ function makeAgent(one) {
 
 function fillAgent(item, one) {
   const [, connection, meter, figures, gap] = item.children;
-  item.className = one.gap || !one.is_connected ? "card ill" : "card well";
+  item.className = isInTrouble(one) ? "card ill" : "card well";
   const [words, since] = connection.lastChild.children;
   connection.firstChild.classList.toggle("on", one.is_connected);
   say(words, one.connection);
