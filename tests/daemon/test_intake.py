@@ -32,7 +32,7 @@ from fbsessiond.reserve import Reserve
 from fbsessiond.route import Route
 from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 from fbsessiond.transition import Kind
-from journal_parts import retry_quarantined
+from journal_parts import drop, retry_quarantined
 
 CHANNEL = "/v2/me/facebooksession"
 
@@ -71,6 +71,7 @@ class Watched(SqliteJournal):
         super().__init__(path, EPOCH)
         self.asked: list[str] = []
         self.refuses = False
+        self.is_dropped_meanwhile = False
 
     async def known(self, agent: str, session: str) -> Document | None:
         """Note who asked."""
@@ -83,8 +84,10 @@ class Watched(SqliteJournal):
         return await super().append(batch, drafts, misfits)
 
     async def release_quarantined(self, quarantined: Quarantined, drafts: Sequence[Draft], error: str | None) -> bool:
-        """Release, or refuse."""
+        """Release, or refuse; a person may be quicker."""
         self._check()
+        if self.is_dropped_meanwhile:
+            assert drop(self.reader(), quarantined)
         return await super().release_quarantined(quarantined, drafts, error)
 
     def _check(self) -> None:
@@ -526,6 +529,20 @@ async def quarantine(intake: Intake, journal: SqliteJournal, *messages: Message)
     await intake.take(batch(*messages))
     for quarantined in journal.reader().quarantined():
         assert retry_quarantined(journal.reader(), quarantined.seq)
+
+
+async def test_dropped_meanwhile(
+    journal: Watched, intake: Intake, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a message that a person drops while it is read again nothing is written, or remembered."""
+    with monkeypatch.context() as strict:
+        strict.setattr(limits, "NOTIFICATION_BYTES", 10)
+        await quarantine(intake, journal, message("S1", "Invited"))
+    journal.is_dropped_meanwhile = True
+    await intake.retry_quarantined()
+    assert changes(reader) == []
+    await intake.take(batch(message("S1", "Chatting")))
+    assert changes(reader) == [("transition", None, "Chatting")]
 
 
 async def test_retry(journal: SqliteJournal, intake: Intake, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,3 +189,7 @@ def test_place_after_much(connection: sqlite3.Connection) -> None:
     append(connection, *(other() for _ in range(1000)))
     append(connection, other(), seconds=6)
     assert entries.place(connection, to_microseconds(after(5))) == 1001
+    for _ in range(2):
+        append(connection, *(other() for _ in range(600)))
+        append(connection, other(), seconds=6)
+    assert entries.place(connection, to_microseconds(after(6))) == 1001
