@@ -1,7 +1,7 @@
 """The operator page in this process, over real sockets, on a journal in which something of everything happened."""
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,6 +34,12 @@ CANARY = "Vitaliy Onv-4711"
 HANDLERS = ("crm", "log", "wrap-up")
 
 CHECKS = (Check("connection agent1", True, "connected", EPOCH), Check("disk", True, "75 GiB free"))
+
+
+def connections_in(checks: Sequence[Check]) -> Mapping[str, Check]:
+    """Return those of the agents, by their names."""
+    connections = (check for check in checks if check.name.startswith("connection "))
+    return {check.name.removeprefix("connection "): check for check in connections}
 
 
 async def fill(journal: Journal, canary: str = CANARY, *, state: str = "Chatting") -> None:
@@ -139,5 +145,5 @@ async def served_page(
             aiohttp.ClientSession(connector=connector, cookie_jar=jar) as session,
         ):
             assert address is not None
-            with page.showing(reader) if is_open else nullcontext():
+            with page.showing(reader, lambda: connections_in(checks)) if is_open else nullcontext():
                 yield There(address, journal, reader, session, figures, clock)

@@ -139,6 +139,10 @@ class Agents:
         if not (refused := self._members[name].refused).done():
             refused.set_exception(error)
 
+    def connections(self) -> Mapping[str, Check]:
+        """Say of each by its name whether its notifications arrive now."""
+        return {name: one.connection for name, one in self._members.items()}
+
     def checks(self, reader: Reader) -> Sequence[Check]:
         """Say whether notifications arrive now, and whether all that may have been missed is known.
 

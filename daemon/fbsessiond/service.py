@@ -213,7 +213,7 @@ async def _run_with(
         metrics.expect(list(handlers))
         idle = metrics.gauges.read
         metrics.gauges.read = partial(_readings, agents, reserve, journal, reader, list(handlers), checks, clock)
-        stack.enter_context(page.showing(reader))
+        stack.enter_context(page.showing(reader, agents.connections))
         asked.change_agents = agents.change
         log.info("daemon.started", **agents.told, handlers=[route.name for route in routes], http=address)
         try:

@@ -284,7 +284,7 @@ def status(platform: Platform, **values: object) -> ConnectionStatus:
 
 
 def test_checks(platform: Platform) -> None:
-    """Of several it is told how many are well, and which aren't; all must have been tried, and one be well."""
+    """Of several it is told how many are well, and which aren't, and of each; all must have been tried, one be well."""
 
     async def main() -> None:
         status(platform, words="not tried yet")
@@ -303,6 +303,7 @@ def test_checks(platform: Platform) -> None:
         connections, coverage = agents.checks(reader)
         assert connections == Check("connections", True, "1 of 2; not c: c has no password")
         assert coverage.words.startswith("0 of 2; not c: ")
+        assert {name: one.is_ok for name, one in agents.connections().items()} == {"c": False, "d": True}
         platform.status, platform.missing = NOTHING_TRIED, set()
         await agents.change([gws("d"), gws("f")])
         assert not agents.checks(reader)[0].is_ok

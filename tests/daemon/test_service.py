@@ -512,6 +512,12 @@ async def test_several_agents(folder: Path) -> None:
             await ear.until("session.transition")
             url = ear.heard("daemon.started")[0]["http"]
             assert "connections: 2 of 3; not agent3: GWS refused" in (await get(f"{url}/readyz?verbose"))[1]
+            shown = json.loads((await get(f"{url}/api/overview"))[1])["agents"]
+            assert {one["agent"]: one["is_connected"] for one in shown} == {
+                "agent1": True,
+                "agent2": True,
+                "agent3": False,
+            }
             reconfigure(folder, second + third, third)
             await ear.until("agents.reloaded", 2)
             await ear.until("agent.left", 1)

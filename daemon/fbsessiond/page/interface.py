@@ -23,7 +23,7 @@ from fbsessiond.journal.records import ActKind
 from fbsessiond.page.changes import Changes
 from fbsessiond.page.figures import Figures
 from fbsessiond.page.guard import COOKIE, SIGNED_IN, Guard, Place, Refusal
-from fbsessiond.page.views import Views
+from fbsessiond.page.views import Connections, Views
 from fbsessiond.readiness import Checks
 
 log = structlog.get_logger(__name__)
@@ -88,9 +88,9 @@ class Page:
         self._changes = Changes(self._version)
 
     @contextmanager
-    def showing(self, reader: Reader) -> Generator[None, None, None]:
-        """Show a journal for a while: before and afterwards it isn't open."""
-        self._shown = (reader, Views(reader, self._checks, self._figures, self._clock))
+    def showing(self, reader: Reader, connections: Connections) -> Generator[None, None, None]:
+        """Show a journal, and how its agents are connected, for a while: before and afterwards it isn't open."""
+        self._shown = (reader, Views(reader, self._checks, connections, self._figures, self._clock))
         try:
             yield
         finally:

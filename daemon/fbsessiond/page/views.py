@@ -24,6 +24,9 @@ from fbsessiond.why import Fate, Moment, Timeline, timelines, without_customer_d
 
 Json: TypeAlias = dict[str, Any]
 
+Connections: TypeAlias = Callable[[], Mapping[str, Check]]
+"""Says of each agent that is watched, by its name, whether its notifications arrive now."""
+
 T = TypeVar("T")
 
 OPEN_SESSIONS: Final = 200
@@ -42,9 +45,12 @@ _TO_DO: Final = (DeliveryState.WAITING, DeliveryState.DUE, DeliveryState.RUNNING
 class Views:
     """Looks at the journal, and at what the daemon knows besides."""
 
-    def __init__(self, reader: Reader, checks: Checks, figures: Figures, clock: Clock) -> None:
+    def __init__(
+        self, reader: Reader, checks: Checks, connections: Connections, figures: Figures, clock: Clock
+    ) -> None:
         self._reader = reader
         self._checks = checks
+        self._connections = connections
         self._figures = figures
         self._clock = clock
         self._key = reader.redaction_key()
@@ -66,7 +72,7 @@ class Views:
             "version": VERSION,
             "is_ready": is_ready(checks),
             "checks": [_check(check) for check in checks],
-            "agents": await self._agents({check.name: check for check in checks}),
+            "agents": await self._agents(),
             "sessions": {
                 "listed": [_session(one, in_trouble) for one in sessions],
                 "has_more": len(open_sessions) > OPEN_SESSIONS or len(latest) == FINISHED_SESSIONS,
@@ -101,10 +107,11 @@ class Views:
             "others": [self._other(one) for one in _others(timeline)],
         }
 
-    async def _agents(self, checks: Mapping[str, Check]) -> list[Json]:
+    async def _agents(self) -> list[Json]:
+        connections = self._connections()
         found: list[Json] = []
         for watched in list(self._reader.watched()):
-            found.append(self._agent(watched, checks.get(f"connection {watched.agent}")))
+            found.append(self._agent(watched, connections.get(watched.agent)))
             await asyncio.sleep(0)
         return found
 

@@ -18,7 +18,7 @@ from fbsessiond.page.views import VERSION, Views
 from fbsessiond.readiness import Check
 from fbsessiond.testing import make_session
 from journal_parts import NOW, after, append, draft, lease, prove, settle
-from page_parts import CANARY, CHECKS, HANDLERS, ended, fill
+from page_parts import CANARY, CHECKS, HANDLERS, connections_in, ended, fill
 from simulator_parts import HandClock
 
 
@@ -31,7 +31,9 @@ async def viewed(folder: Path, *checks: Check, filled: bool = True) -> AsyncGene
             await fill(journal)
         clock.seconds = 10
         figures = Figures(HANDLERS, clock)
-        yield Views(journal.reader(), lambda: checks or CHECKS, figures, clock), journal, figures
+        present = checks or CHECKS
+        views = Views(journal.reader(), lambda: present, lambda: connections_in(present), figures, clock)
+        yield views, journal, figures
 
 
 async def test_overview(tmp_path: Path) -> None:
