@@ -104,11 +104,8 @@ class SessionDocument(_Arriving):
         """Take the id from the last segment of the path or the address, where there is no id of its own."""
         if not isinstance(value, Mapping):
             return value
-        if value.get("id") is None:
-            for key in ("path", "uri"):
-                if isinstance(address := value.get(key), str):
-                    return {**value, "id": last_segment(address)}
-        return dict(value)
+        found = id_in(value)
+        return dict(value) if found is None else {**value, "id": found}
 
 
 class Sender(_Arriving):
@@ -220,6 +217,19 @@ def read(message: Message) -> Sequence[AnyNotification]:
         raise InvalidNotification(in_plain_words(error)) from None
 
 
+def parts_of(data: Document) -> list[Document]:
+    """Return the sessions' own parts of a notification that `read` let through, without reading them again."""
+    return [part for part in _parts(data, _session_key(data)) if isinstance(part, dict)]
+
+
+def id_in(part: Mapping[str, Any]) -> Any:
+    """Return the id of the session that a part shows: its own, or where its path or its address ends."""
+    if (own := part.get("id")) is not None:
+        return own
+    addresses = (address for key in ("path", "uri") if isinstance(address := part.get(key), str))
+    return next(map(last_segment, addresses), None)
+
+
 def last_segment(address: str) -> str:
     """Return the last segment of a path or an address, without its query."""
     return re.split(r"[?#]", address, maxsplit=1)[0].rpartition("/")[2].strip()
@@ -266,7 +276,7 @@ def _parse(text: bytes, subject: str) -> object:
 
 def _read_document(data: Document, channel: str | None) -> Iterator[AnyNotification]:
     kind = str(data.get("messageType") or "").strip().casefold()
-    key = next((key for key in data if key.casefold() in SESSION_KEYS and data[key] is not None), None)
+    key = _session_key(data)
     if key is not None or kind == _STATE_CHANGE:
         yield from _sessions(data, key)
     elif kind == _MESSAGE_LOG and (address := _session_address(data, channel)) is not None:
@@ -277,12 +287,19 @@ def _read_document(data: Document, channel: str | None) -> Iterator[AnyNotificat
 
 def _sessions(data: Document, key: str | None) -> Iterator[SessionNotification]:
     """Yield a notification for each session under the key: both spellings, an object or a list of objects."""
-    value = data.get(key) if key is not None else None
-    parts: list[Any] = value if isinstance(value, list) and value else [value]
     rest = {name: item for name, item in data.items() if name != key}
-    for part in parts:
+    for part in _parts(data, key):
         document = part if isinstance(part, dict) else None
         yield SessionNotification.model_validate({**rest, "facebooksession": part, "document": document})
+
+
+def _session_key(data: Document) -> str | None:
+    return next((key for key in data if key.casefold() in SESSION_KEYS and data[key] is not None), None)
+
+
+def _parts(data: Document, key: str | None) -> list[Any]:
+    value = data.get(key) if key is not None else None
+    return value if isinstance(value, list) and value else [value]
 
 
 def _session_address(data: Document, channel: str | None) -> str | None:

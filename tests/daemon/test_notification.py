@@ -19,7 +19,9 @@ from fbsessiond.notification import (
     Participant,
     SessionDocument,
     SessionNotification,
+    id_in,
     last_segment,
+    parts_of,
     read,
 )
 
@@ -763,7 +765,10 @@ def odd_notifications(draw: st.DrawFn) -> Any:
 
 @given(data=odd_notifications() | json_values, channel=channels)
 def test_any_json(data: object, channel: str | None) -> None:
-    """Any JSON is read or refused as invalid, nothing else; what is read can be asked for all that it shows."""
+    """Any JSON is read or refused as invalid, nothing else; what is read can be asked for all that it shows.
+
+    Its parts on sessions are the same without reading it again.
+    """
     try:
         notifications = read(received(data, channel))
     except InvalidNotification:
@@ -773,6 +778,9 @@ def test_any_json(data: object, channel: str | None) -> None:
         assert notification.session_id is None or re.fullmatch(r"[\w~-][\w.~-]*", notification.session_id, re.ASCII)
         if isinstance(notification, MessagesNotification):
             assert all(message.at is None or message.at.tzinfo is UTC for message in notification.messages)
+    if isinstance(data, dict):
+        sessions = [one for one in notifications if isinstance(one, SessionNotification) and one.document is not None]
+        assert [(id_in(part), part) for part in parts_of(data)] == [(one.session_id, one.document) for one in sessions]
 
 
 @given(text=st.binary(), channel=channels, is_data=st.booleans())

@@ -6,8 +6,7 @@ import msgspec
 
 from fbsessiond.conditions import Candidate
 from fbsessiond.journal.records import Entry
-from fbsessiond.message import Message
-from fbsessiond.notification import Document, SessionNotification, read
+from fbsessiond.notification import Document, id_in, parts_of
 
 
 def document_of(entry: Entry) -> Document:
@@ -23,9 +22,9 @@ def own_part(notification: bytes, session: str | None) -> Document:
 
     Raises `LookupError` where there is none: then the entry's checksum doesn't fit, or the journal isn't ours.
     """
-    for one in reversed(read(Message(b"", None, notification))):
-        if isinstance(one, SessionNotification) and one.session_id == session and one.document is not None:
-            return one.document
+    for part in reversed(parts_of(msgspec.json.decode(notification, type=Document))):
+        if id_in(part) == session:
+            return part
     raise LookupError(f"no part on session {session} in the notification")
 
 
