@@ -217,7 +217,10 @@ class HandlerLane:
         except asyncio.CancelledError:
             return await self._interrupt(handling, lease)
         if done:
-            return _verdict(handling)
+            verdict = _verdict(handling)
+            if verdict.follow_ups and self.route.handler.only_observes:
+                return _failed("asked for follow-ups, though its class says only_observes = True")
+            return verdict
         handling.cancel()
         patience = CANCEL_SECONDS
         while not (await asyncio.wait({handling}, timeout=patience))[0]:  # its session's next one has to wait

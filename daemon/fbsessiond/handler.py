@@ -114,6 +114,8 @@ class Handler(BaseModel, ABC):
 
     acts_outside: ClassVar[bool] = False
     """Whether handling a delivery changes something outside this machine: then a replay leaves the handler out."""
+    only_observes: ClassVar[bool] = False
+    """Whether it never asks for follow-ups: then a rehearsal, which compares these, has no need of it."""
 
     @abstractmethod
     async def handle(self, delivery: Delivery) -> Outcome:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import structlog
 from pydantic import ByteSize, Field, PrivateAttr
@@ -28,6 +28,8 @@ KNOWN_KEYS = 10_000
 
 class Audit(Handler):
     """Append each transition to a file, synced to disk, each line chained to the one before it by its hash."""
+
+    only_observes: ClassVar[bool] = True
 
     path: StatePath = Field(default=Path("audit.jsonl"), validate_default=True)
     """The file; a relative path counts from the state directory."""

@@ -1,6 +1,6 @@
 """The handler `log`: a line in the daemon's log for each transition."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import structlog
 
@@ -11,6 +11,8 @@ _log = structlog.get_logger(__name__)
 
 class Log(Handler):
     """Log each transition: who, from where, to where; nothing of the customer's."""
+
+    only_observes: ClassVar[bool] = True
 
     level: Literal["debug", "info", "warning"] = "info"
     """The level of the line in the log."""

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pytest
 from pydantic import PrivateAttr
@@ -269,6 +269,30 @@ async def test_follow_ups(journal: SqliteJournal) -> None:
     found = [(one.id, one.operation.name, one.progress.state) for one in journal.reader().follow_ups()]
     captured = FollowUpState.CAPTURED
     assert found == [("1/log/1", "SetDisposition", captured), ("1/log/2", "Complete", captured)]
+
+
+class Observing(Doing):
+    """A handler that says that it asks for nothing."""
+
+    only_observes: ClassVar[bool] = True
+
+
+@virtual
+async def test_observer(journal: SqliteJournal) -> None:
+    """A handler that only observes is delivered to like any; but what asks for follow-ups all the same fails."""
+
+    async def act(delivery: Delivery) -> Outcome:
+        session = delivery.transition.session
+        return Done(*([Operation.complete(session)] if session.state == "LeftChat" else []))
+
+    await append(journal, draft("S1", "Chatting", "log"), draft("S1", "LeftChat", "log", before="Chatting"))
+    async with dispatching_to(journal, Route("log", Observing.what(act), (), DeliverySettings(attempts=1))):
+        await asyncio.sleep(1)
+    first, second = journal.reader().deliveries()
+    assert first.state is DeliveryState.DELIVERED
+    because = "asked for follow-ups, though its class says only_observes = True"
+    assert (second.state, second.because) == (DeliveryState.DEAD, because)
+    assert list(journal.reader().follow_ups()) == []
 
 
 @virtual

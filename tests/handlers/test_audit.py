@@ -634,3 +634,8 @@ def test_killed(path: Path) -> None:
         assert set(seqs(path)) >= set(range(1, last + 1))
     asyncio.run(write(path, 10**9))
     assert findings(path) == []
+
+
+def test_observes() -> None:
+    """It asks for nothing, so that a rehearsal, which can write no file, does without."""
+    assert Audit.only_observes

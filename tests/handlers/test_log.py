@@ -53,3 +53,8 @@ def test_wrong_level() -> None:
     """A level that there isn't is a mistake in the configuration."""
     with pytest.raises(ValidationError, match="level"):
         Log.model_validate({"level": "loud"})
+
+
+def test_observes() -> None:
+    """It asks for nothing, so that a rehearsal does without."""
+    assert Log.only_observes
