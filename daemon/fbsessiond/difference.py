@@ -64,12 +64,15 @@ def compare(before: Iterable[Asked], after: Iterable[Asked]) -> Iterator[Differe
 
 def _compare_entry(old: list[Asked], new: list[Asked]) -> Iterator[Difference]:
     for kind, key in _PAIRINGS:
+        if not old or not new:
+            break
+        keys = [key(other) for other in new]
         for one in list(old):
-            match = next((other for other in new if key(other) == key(one)), None)
-            if match is not None:
+            if (wanted := key(one)) in keys:
+                at = keys.index(wanted)
+                del keys[at]
                 old.remove(one)
-                new.remove(match)
-                yield Difference(kind, one, match)
+                yield Difference(kind, one, new.pop(at))
     yield from (Difference("removed", one, None) for one in old)
     yield from (Difference("added", None, one) for one in new)
 

@@ -1,8 +1,8 @@
 """A rehearsal: the journal through other routes and handlers, on virtual time, and nothing is sent.
 
 The transitions that are in the journal go, as they are, through the same conditions, clocks, throttles, dispatch and
-handlers as the daemon's, into a journal in memory. Time runs as it ran then: a clock fires between the entries between
-which it would have fired.
+handlers as the daemon's, into a journal in memory. Time runs as it ran then, in steps of some hundred entries, none
+longer than the shortest clock: in a step each session's transitions and clocks come in their order, and none is late.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ from pydantic import PrivateAttr
 from fbsessiond.chance import Chance
 from fbsessiond.confinement import ConfinedError
 from fbsessiond.dispatch import Dispatch
-from fbsessiond.handler import Delivery, Done, Handler, Outcome, Reject
+from fbsessiond.handler import Defer, Delivery, Done, Handler, Outcome, Reject
 from fbsessiond.journal.documents import candidate_of
 from fbsessiond.journal.interface import Journal
-from fbsessiond.journal.records import Draft, Entry
-from fbsessiond.message import Batch, Message
+from fbsessiond.journal.records import Draft, Entry, Wait
+from fbsessiond.message import Batch, Message, Origin
 from fbsessiond.route import Route
 from fbsessiond.tasks import until_first
 from fbsessiond.transition import Change, Kind
 from fbsessiond.wanting import ask
 
 CHUNK = 256
-"""How many entries are journaled in one transaction, where no clock fires between them."""
+"""How many entries are journaled in one transaction at most."""
 
 CONCURRENCY = 256
 """How many sessions at a time: nothing waits for anything outside."""
@@ -53,6 +53,8 @@ class Rehearsal:
         self._routes = [_rehearsed(route, self.refused) for route in routes]
         self._longest_chunk = min((pause for route in routes for pause in _pauses(route)), default=timedelta.max)
         self._has_clocks = any(route.has_clocks for route in routes)
+        self._waiting: set[tuple[str, str | None]] = set()
+        """The agents' sessions with clocks that may run: what they do next ends them."""
         self._asks_what_is_known = any(route.delivery.snapshot == "run-if-still-true" for route in routes)
 
     def note(self, what: str) -> None:
@@ -82,44 +84,43 @@ class Rehearsal:
     async def _feed(self, entries: Iterator[Entry], dispatch: Dispatch, progress: Callable[[Entry], None]) -> None:
         left: Entry | None = next(entries, None)
         while left is not None:
-            until = await self._until(left)
+            await self._reach(left.received_at, dispatch)
             chunk: list[Entry] = []
-            while left is not None and len(chunk) < CHUNK and (not chunk or left.received_at <= until):
+            while left is not None and (not chunk or self._goes_with(left, chunk)):
                 chunk.append(left)
                 left = next(entries, None)
-            await self._reach(chunk[-1].received_at, dispatch)
+            self._clock.pass_until(chunk[-1].received_at)
             appends = [self._append(entry) for entry in chunk if entry.kind is Kind.TRANSITION]
             await asyncio.gather(*filter(None, appends))
-            await dispatch.drain()
+            await self._reach(chunk[-1].received_at, dispatch)
             progress(chunk[-1])
 
-    async def _until(self, first: Entry) -> datetime:
-        """Return until when entries can be taken together with a first one: up to the next clock that fires."""
-        if self._longest_chunk == timedelta.max:
-            return datetime.max.replace(tzinfo=UTC)
-        due = await self._next_due()
-        latest = first.received_at + self._longest_chunk
-        return latest if due is None else min(latest, due)
+    def _goes_with(self, entry: Entry, chunk: Sequence[Entry]) -> bool:
+        """Say whether an entry can be journaled together with some before it.
+
+        One that ends a clock leaves it alone where the clock's own end came before; but one that a snapshot found
+        doesn't, so that clocks have to fire before it is there.
+        """
+        is_soon = entry.received_at - chunk[0].received_at <= self._longest_chunk
+        return is_soon and len(chunk) < CHUNK and not (self._has_clocks and entry.origin is Origin.SNAPSHOT)
 
     async def _reach(self, at: datetime, dispatch: Dispatch) -> None:
-        """Let time pass up to a point; what is due until then is carried out, each at its time."""
-        while (due := await self._next_due()) is not None and due <= at:
-            self._clock.at = max(due, self._clock.at)
-            for route in self._routes:
-                self._journal.wakes(route.name).set()
-            await dispatch.drain()
-        self._clock.at = max(at, self._clock.at)
-
-    async def _next_due(self) -> datetime | None:
-        due = [await self._journal.next_due(route.name) for route in self._routes]
-        return min(filter(None, due), default=None)
+        """Let time pass up to a point; what is due until then is carried out."""
+        self._clock.pass_until(at)
+        for route in self._routes:
+            self._journal.wakes(route.name).set()
+        await dispatch.drain()
 
     def _append(self, entry: Entry) -> Coroutine[Any, Any, object] | None:
         """Return how to journal an entry, where that can matter."""
         candidate = candidate_of(entry)
         wanted, _ = ask(self._routes, candidate, entry.received_at, self._clock.now())
-        if not wanted and not self._has_clocks and not self._asks_what_is_known:
+        session = (entry.agent, entry.session)
+        if not wanted and session not in self._waiting and not self._asks_what_is_known:
             return None
+        self._waiting.discard(session)
+        if any(one.wait is Wait.FOR for one in wanted):
+            self._waiting.add(session)
         message = Message(b"", entry.channel, entry.notification)
         document = candidate.document if self._asks_what_is_known else None
         change = Change(entry.kind, entry.session, entry.before, entry.after, document)
@@ -132,6 +133,10 @@ class RecalledClock:
     """A clock that shows the time of what is rehearsed."""
 
     at: datetime = datetime.min.replace(tzinfo=UTC)
+
+    def pass_until(self, at: datetime) -> None:
+        """Let time pass up to a point; it doesn't go back."""
+        self.at = max(at, self.at)
 
     def now(self) -> datetime:
         """Return the time that was reached."""
@@ -152,6 +157,7 @@ class _Rehearsed(Handler):
     name: str
     handler: Handler
     _refused: Mapping[str, str] = PrivateAttr()
+    _deferred: set[str] = PrivateAttr(default_factory=set[str])
 
     @classmethod
     def watched(cls, name: str, handler: Handler, refused: Mapping[str, str]) -> "_Rehearsed":
@@ -165,10 +171,15 @@ class _Rehearsed(Handler):
         if self.name in self._refused:
             return Done()
         handler_name.set(self.name)  # this runs in a task of its own
+        if delivery.id not in self._deferred:
+            delivery = dataclasses.replace(delivery, late=timedelta(0))  # it is only taken together with others
         try:
-            return await self.handler.handle(delivery)
+            outcome = await self.handler.handle(delivery)
         except ConfinedError as error:
             return Reject(str(error))
+        if isinstance(outcome, Defer):
+            self._deferred.add(delivery.id)
+        return outcome
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
@@ -178,7 +189,7 @@ class _Rehearsed(Handler):
 
 
 def _rehearsed(route: Route, refused: Mapping[str, str]) -> Route:
-    delivery = route.delivery.model_copy(update={"attempts": 1, "concurrency": CONCURRENCY})
+    delivery = route.delivery.model_copy(update={"attempts": 1, "concurrency": CONCURRENCY, "late": "run"})
     handler = _Rehearsed.watched(route.name, route.handler, refused)
     return dataclasses.replace(route, handler=handler, delivery=delivery)
 

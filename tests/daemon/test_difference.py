@@ -26,6 +26,7 @@ def asked(follow_up: FollowUp, seq: int = 1, handler: str = "wrap-up", step: int
         ([asked(RESOLVED)], [asked(COMPLETE)], ["changed"]),
         ([asked(RESOLVED)], [asked(COMPLETE, handler="close")], ["removed", "added"]),
         ([asked(COMPLETE)], [asked(COMPLETE), asked(COMPLETE, step=2)], ["same", "added"]),
+        ([asked(RESOLVED), asked(COMPLETE, step=2)], [asked(RESOLVED), asked(COMPLETE, step=2)], ["same", "same"]),
         (
             [asked(RESOLVED), asked(COMPLETE, step=2)],
             [asked(COMPLETE), asked(RESOLVED, step=2)],

@@ -121,6 +121,38 @@ def test_clocks(recorded: SqliteJournal) -> None:
     ]
 
 
+def test_clocks_of_a_step(recorded: SqliteJournal) -> None:
+    """What is taken together stays apart: a clock that ended before its session went on has fired, and isn't late."""
+    asyncio.run(record(recorded, *life("S1", 0, 10, 350), *life("S2", 305, 306, 340)))
+    handler = Asking.with_()
+    punctual = {"late": "skip", "max_late": "1s"}
+    _, look, told = rehearse(recorded, route(handler, to="LeftChat", delivery=punctual, **{"for": "5m"}))
+    assert told == [2, 6]
+    assert handler.seen == [("S1 LeftChat", 0)]
+    states = {one.session: one.state for one in look.deliveries()}
+    assert states == {"S1": DeliveryState.DELIVERED, "S2": DeliveryState.WITHDRAWN}
+
+
+def test_clocks_and_snapshots(recorded: SqliteJournal) -> None:
+    """A clock that ended before a snapshot found that its session went on has fired by then."""
+    gone = draft("S1", "Completed", before="LeftChat"), 350.0, Origin.SNAPSHOT
+    asyncio.run(record(recorded, *life("S1", 0, 10), *life("S2", 305, 306), gone))
+    handler = Asking.with_()
+    _, _, told = rehearse(recorded, route(handler, to="LeftChat", **{"for": "5m"}))
+    assert told == [2, 4, 5]
+    assert handler.seen == [("S1 LeftChat", 0)]
+
+
+def test_what_matters(recorded: SqliteJournal) -> None:
+    """Only what is wanted, or ends a clock, is journaled once more."""
+    asyncio.run(record(recorded, *life("S1", 0, 10, 20), *life("S2", 0, 10, 20)))
+    rehearsal, _, _ = rehearse(recorded, route(Asking.with_(), when=S2_LEFT, **{"for": "5m"}))
+    assert rehearsal.places == [4, 6]
+
+
+S2_LEFT = 'session.id == "S2" && after == "LeftChat"'
+
+
 def test_throttles(recorded: SqliteJournal) -> None:
     """Throttles count by the time at which things arrived."""
     asyncio.run(record(recorded, *(part for number in range(4) for part in life(f"S{number}", 0, number * 40))))
@@ -215,6 +247,7 @@ def test_clock() -> None:
     """The clock shows what was reached, and isn't set by anybody."""
     clock = RecalledClock()
     assert clock.now() == datetime.min.replace(tzinfo=UTC)
-    clock.at = NOW
+    clock.pass_until(NOW)
+    clock.pass_until(NOW - timedelta(seconds=1))
     assert clock.monotonic() == (NOW - datetime.min.replace(tzinfo=UTC)).total_seconds()
     assert clock.stepped() == timedelta()

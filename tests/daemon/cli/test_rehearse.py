@@ -150,6 +150,25 @@ class Outside(Handler):
 """
 
 
+def test_observers(fbsessiond: Command, recorded: Path) -> None:
+    """Who only observes makes no difference, and isn't run: it is no trouble that `audit` would write."""
+    ran = rehearsed(fbsessiond, recorded, f"{OLD}[handlers.log]\n[handlers.audit]\n", "--json")
+    assert ran.records == [
+        {
+            "entries": 6,
+            "same": 4,
+            "added": 0,
+            "removed": 0,
+            "changed": 0,
+            "left_out": {},
+            "failed": 0,
+            "clocks": 0,
+        }
+    ]
+    ran = rehearsed(fbsessiond, recorded, '[handlers.wrap-up]\nuse = "log"\n')
+    assert ran.lines[4].split()[:2] == ["removed", "4"]
+
+
 def test_failures_and_clocks(fbsessiond: Command, recorded: Path) -> None:
     """What fails is told without customer data, and how many clocks still ran at the end."""
     (recorded.parent / "handlers.d").mkdir()
@@ -202,7 +221,7 @@ def test_from_outside(recorded: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fbsessiond", "rehearse", "--config", "new.toml", *JOURNAL]
     ran = subprocess.run([*traced, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    assert sorted(line.split(":")[1].strip() for line in ran.stdout.splitlines()[6:]) == ["audit", "connects", "writes"]
+    assert sorted(line.split(":")[1].strip() for line in ran.stdout.splitlines()[6:]) == ["connects", "writes"]
     assert suspicious((tmp_path / "trace").read_text()) == []
     assert not (tmp_path / "x").exists()
 
