@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from heapq import merge
+from itertools import islice
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from fbsessiond.clock import Clock
@@ -21,6 +22,9 @@ Happening: TypeAlias = Entry | DeliveryRecord | FollowUpRecord | Gap | Quarantin
 
 OVERLAP: Final = timedelta(seconds=2)
 """How much earlier than the last one something can be, and yet be written later."""
+
+CHUNK: Final = 500
+"""So many are read at once."""
 
 Timed = TypeVar("Timed", bound=DeliveryRecord | FollowUpRecord | Act)
 
@@ -56,12 +60,12 @@ class Tap:
                 recent.go_on(self._clock.now())
 
     def _new_entries(self) -> Iterator[Entry]:
-        for entry in self._reader.entries(after_seq=self._place):
+        for entry in _in_chunks(lambda: self._reader.entries(after_seq=self._place)):
             self._place = entry.seq
             yield entry
 
     def _new_quarantined(self) -> Iterator[Quarantined]:
-        for one in self._reader.quarantined(after_seq=self._quarantined):
+        for one in _in_chunks(lambda: self._reader.quarantined(after_seq=self._quarantined)):
             self._quarantined = one.seq
             yield one
 
@@ -89,19 +93,32 @@ class _Recent(Generic[Timed]):
 
     def new(self) -> Iterator[Timed]:
         """Yield what wasn't told yet."""
-        for one in self._read(self._last - OVERLAP):
-            if (key := _key(one)) in self.told:
-                continue
-            self.told[key] = one.at
+        for one in _in_chunks(self._untold):
+            self.told[_key(one)] = one.at
             self._last = max(self._last, one.at)
             while next(iter(self.told.values())) < self._last - OVERLAP:
                 self.told.popitem(last=False)
             yield one
 
+    def _untold(self) -> Iterator[Timed]:
+        return (one for one in self._read(self._last - OVERLAP) if _key(one) not in self.told)
+
     def go_on(self, now: datetime) -> None:
         """Go on from an earlier time than the last one: what has a later time was told."""
         self._last = now
         self.told = OrderedDict((_key(one), one.at) for one in self._read(now - OVERLAP))
+
+
+T = TypeVar("T")
+
+
+def _in_chunks(read: Callable[[], Iterator[T]]) -> Iterator[T]:
+    """Yield what is read, `CHUNK` at a time, and then what is read after that.
+
+    No read lasts as long as whoever takes it: while one does, the journal's log can only grow.
+    """
+    while chunk := list(islice(read(), CHUNK)):
+        yield from chunk
 
 
 def happened_at(happening: Happening) -> datetime:

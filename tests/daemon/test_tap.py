@@ -6,9 +6,10 @@ import pytest
 
 from daemon.journal.suite.follow_ups import PARKED, ask, comment, end
 from fbsessiond.gap import Gap, GapCause
-from fbsessiond.journal.engines import open_journal, open_reader
+from fbsessiond.journal.engines import open_reader
 from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.journal.records import Act, DeliveryRecord, Entry, FollowUpRecord, NotWanted
+from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.tap import OVERLAP, Happening, Tap, happened_at
 from fbsessiond.testing import VirtualClock
 from journal_parts import (
@@ -30,9 +31,9 @@ from journal_parts import (
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
+def journal(tmp_path: Path) -> Iterator[SqliteJournal]:
     """Open a journal."""
-    journal = open_journal("sqlite:j.db", tmp_path, NOW)
+    journal = SqliteJournal(tmp_path / "j.db", NOW)
     yield journal
     journal.close()
 
@@ -201,3 +202,27 @@ async def test_when(journal: Journal, reader: Reader) -> None:
     assert happened_at(Gap("a", after(1), after(2), GapCause.NETWORK)) == after(2)
     assert happened_at(Gap("a", after(1), None, GapCause.NETWORK)) == after(1)
     assert journal.last_place() == 0
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 500])
+async def test_chunks(journal: Journal, reader: Reader, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    """However little is read at once, all of it is told, once, and in its order."""
+    monkeypatch.setattr("fbsessiond.tap.CHUNK", chunk)
+    tap = Tap(reader, NOW, VirtualClock())
+    await append(journal, *(draft(f"S{number}", "Invited", "log") for number in range(3)), misfit(), misfit())
+    await settle(journal, *await lease(journal), now=after(1))
+    told = ["entry 1", "entry 2", "entry 3", "quarantine/1", "quarantine/2"]
+    assert seen(tap) == [*told, "1/log delivered", "2/log delivered", "3/log delivered"]
+    assert seen(tap) == []
+
+
+async def test_slow_reader(journal: SqliteJournal, reader: Reader) -> None:
+    """Whoever reads slowly doesn't hold up the journal: its log can be moved meanwhile."""
+    tap = Tap(reader, NOW, VirtualClock())
+    await append(journal, *(draft(f"S{number}", "Invited", "log") for number in range(3)), misfit(), misfit())
+    await settle(journal, *await lease(journal), now=after(1))
+    look = tap.look()
+    assert named(next(look)) == "entry 1"
+    (is_busy, *_) = journal.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    assert not is_busy
+    assert len(list(look)) == 7
