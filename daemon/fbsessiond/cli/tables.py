@@ -1,14 +1,12 @@
 """Tables for people. Nothing in a cell is markup, ends its line, or moves a terminal's cursor."""
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from fbsessiond.cli.printing import print_line
 from fbsessiond.printable import printable
-
-WIDEST = 100_000
-"""How wide a table can be on a pipe, in characters: as wide as it needs."""
 
 
 def print_table(table: Table) -> None:
@@ -17,11 +15,11 @@ def print_table(table: Table) -> None:
     if console.is_terminal:
         console.print(table)
         return
-    console.width = WIDEST
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        print_line(line.rstrip())
+    columns = [[str(column.header), *map(str, column.cells)] for column in table.columns]
+    widths = [max(map(cell_len, column)) for column in columns]
+    for row in zip(*columns, strict=True):
+        padded = (text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True))
+        print_line("  ".join(padded).rstrip())
 
 
 def new_table(*columns: str) -> Table:
