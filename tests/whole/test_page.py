@@ -224,6 +224,9 @@ async def test_drop(browser: "Browser", tmp_path: Path) -> None:
         (first, _) = there.reader.follow_ups()
         assert first.progress.because == "dropped: done by hand"
         assert [one.id for one in there.reader.dead()] == ["2/crm"]
+        await page.goto(f"{there.base}#session=S2")
+        told = "text=AddComment withdrawn, 2 attempts, dropped by somebody at 127.0.0.1, on the page"
+        await page.wait_for_selector(f"#entries >> {told}", state="attached")
 
 
 async def test_other_origin(browser: "Browser", tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from importlib.metadata import version
 from itertools import islice
 from typing import Any, Final, TypeAlias, TypeVar
 
+from fbsessiond.acts import act_record, act_shown
 from fbsessiond.clock import Clock
 from fbsessiond.dates import iso
 from fbsessiond.dead_letters import DeadLetter, dead_letters, to_record
 from fbsessiond.gap import Gap, Watched, coverage_of
 from fbsessiond.journal.interface import Reader
-from fbsessiond.journal.records import DeliveryState, Entry, FollowUpRecord, SessionRecord
+from fbsessiond.journal.records import Act, DeliveryState, Entry, FollowUpRecord, SessionRecord
 from fbsessiond.page.figures import Figures
 from fbsessiond.readiness import Check, Checks, is_ready
 from fbsessiond.session import TERMINAL_STATES, VANISHED
@@ -179,6 +180,7 @@ class Views:
             "behind": fate.behind,
             "attempts": delivery.attempts,
             "at": iso(delivery.at),
+            "acts": self._acts(delivery.id),
             "follow_ups": [self._follow_up(one, entry) for one in fate.follow_ups],
         }
 
@@ -190,10 +192,18 @@ class Views:
             "because": self._reason(follow_up.progress.because, entry),
             "attempts": follow_up.attempts,
             "at": iso(follow_up.at),
+            "acts": self._acts(follow_up.id),
         }
 
     def _other(self, follow_up: FollowUpRecord) -> Json:
         return {"asked_by": f"{follow_up.seq}/{follow_up.handler}", **self._follow_up(follow_up, None)}
+
+    def _acts(self, subject: str) -> list[Json]:
+        """Return who retried or dropped it."""
+        return [self._act(act) for act in self._reader.acts(subject=subject)]
+
+    def _act(self, act: Act) -> Json:
+        return self._once((act,), lambda: act_record(act_shown(self._reader, act)))
 
     def _reason(self, because: str | None, entry: Entry | None) -> str | None:
         if not because:

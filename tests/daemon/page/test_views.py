@@ -10,7 +10,7 @@ from fbsessiond.dates import iso
 from fbsessiond.events import AttemptOutcome
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.journal.interface import Journal
-from fbsessiond.journal.records import DeliveryState, Settlement
+from fbsessiond.journal.records import ActKind, DeliveryState, Settlement
 from fbsessiond.operations import Operation
 from fbsessiond.page import views
 from fbsessiond.page.figures import Figures
@@ -173,6 +173,25 @@ async def test_story(tmp_path: Path) -> None:
     (dead,) = second["deliveries"]
     assert (dead["delivery"], dead["state"], dead["attempts"]) == ("2/crm", "dead", 3)
     assert dead["because"].startswith("LookupError at crm.py:8: nobody is called [")
+
+
+async def test_acts(tmp_path: Path) -> None:
+    """Who retried or dropped something stands with it, with a token for what its customer said."""
+    async with viewed(tmp_path) as (shown, journal, _):
+        reader = journal.reader()
+        (dead,), (stuck,) = reader.dead(), reader.stuck_follow_ups()
+        assert reader.act(dead, ActKind.RETRY, by="alice", at=after(5), because=f"{CANARY} is known")
+        assert reader.act(stuck, ActKind.DROP, by="bob", at=after(6), because="done by hand")
+        first, second = await shown.story("S1", None), await shown.story("S2", "agent1")
+    assert first is not None
+    assert second is not None
+    ((act,),) = [one["acts"] for one in first["entries"][1]["deliveries"]]
+    assert (act["act"], act["by"], act["at"]) == ("retry", "alice", iso(after(5)))
+    assert act["because"].startswith("[")
+    assert CANARY not in act["because"]
+    (delivery,) = second["entries"][0]["deliveries"]
+    assert delivery["acts"] == []
+    assert [(act["act"], act["by"]) for act in delivery["follow_ups"][0]["acts"]] == [("drop", "bob")]
 
 
 async def test_follow_ups(tmp_path: Path) -> None:

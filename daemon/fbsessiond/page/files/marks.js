@@ -89,12 +89,17 @@ export function explain(list, story) {
 /** Say what became of a delivery; why stands in its `because`. */
 export function deliveryTold(one) {
   const when = isPending(one) && one.state !== "running" && one.at ? `, due ${exact(one.at)}` : "";
-  return `${one.state.replace("_", " ")}${one.behind ? ` behind ${one.behind}` : when}${attemptsTold(one)}`;
+  return `${one.state.replace("_", " ")}${one.behind ? ` behind ${one.behind}` : when}${attemptsTold(one)}${actsTold(one)}`;
 }
 
 /** Say what became of a follow-up; why stands in its `because`. */
 export function followUpTold(one) {
-  return `${one.operation} ${one.state}${attemptsTold(one)}`;
+  return `${one.operation} ${one.state}${attemptsTold(one)}${actsTold(one)}`;
+}
+
+/** Say who retried it, and who dropped it; why that was stands in its `because`. */
+function actsTold(one) {
+  return one.acts.map(({ act, at, by, because }) => (act === "retry" ? `, retried ${exact(at)} by ${by}${because ? ` (${because})` : ""}` : `, dropped by ${by}`)).join("");
 }
 
 function attemptsTold(one) {
