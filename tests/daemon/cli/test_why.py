@@ -238,6 +238,7 @@ REASONS: dict[str, tuple[DeliveryState | FollowUpState, ...]] = {
     "took longer than delivery.timeout, {} s": (DeliveryState.DUE, DeliveryState.DEAD),
     "the handler cancelled itself": (DeliveryState.DUE, DeliveryState.DEAD),
     "handle() returned {}; it returns Done(…), Defer(…) or Reject(…)": (DeliveryState.DUE, DeliveryState.DEAD),
+    "asked for follow-ups, though its class says only_observes = True": (DeliveryState.DUE, DeliveryState.DEAD),
     "post() returned {}": (FollowUpState.INTENDED, FollowUpState.FAILED),
     # A follow-up ended, with GWS or without.
     "the session shows it already": (FollowUpState.OBSERVED,),
