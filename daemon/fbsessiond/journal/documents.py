@@ -22,7 +22,11 @@ def own_part(notification: bytes, session: str | None) -> Document:
 
     Raises `LookupError` where there is none: then the entry's checksum doesn't fit, or the journal isn't ours.
     """
-    for part in reversed(parts_of(msgspec.json.decode(notification, type=Document))):
+    try:
+        parts = parts_of(msgspec.json.decode(notification, type=Document))
+    except (msgspec.MsgspecError, TypeError, RecursionError) as error:
+        raise LookupError(f"the notification can't be read: {error}") from error
+    for part in reversed(parts):
         if id_in(part) == session:
             return part
     raise LookupError(f"no part on session {session} in the notification")

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
@@ -47,6 +48,17 @@ def test_no_part(others: Document) -> None:
     """A notification that says nothing of a session, or only what is written in it, has no part on it."""
     with pytest.raises(LookupError, match="no part on session S1"):
         own_part(message(**others).data or b"", "S1")
+
+
+@pytest.mark.parametrize(
+    "notification",
+    [b"\xff", b"[1]", b"", b'{"a":' * 5_000, cast("bytes", None)],
+    ids=["text", "list", "empty", "deep", "none"],
+)
+def test_damage(notification: bytes) -> None:
+    """A notification that damage has made unreadable has none either."""
+    with pytest.raises(LookupError, match="the notification can't be read: "):
+        own_part(notification, "S1")
 
 
 def test_no_session() -> None:
