@@ -77,9 +77,14 @@ def _section(part: Part, run: Run | None) -> str:
         *(f"| {name} | {_written(figure)} |" for name, figure in run.counts.items()),
         f"| **broken** | **{len(run.problems)}** |",
         "",
-        *(f"- {each}" for each in (*run.problems, *run.notes)),
+        *map(_note, (*run.problems, *run.notes)),
     ]
     return "\n".join([*lines, ""] if run.problems or run.notes else lines)
+
+
+def _note(text: str) -> str:
+    """Return a note as an item of a list; what is an item already, or a table's row, stays as it is."""
+    return text if text.startswith(("- ", "|")) or not text else f"- {text}"
 
 
 def _written(figure: Figure) -> str:

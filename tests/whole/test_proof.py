@@ -57,6 +57,13 @@ def test_page() -> None:
     assert text.rstrip().endswith("Not run yet.")
 
 
+def test_notes() -> None:
+    """A note that is an item already, a table's row, or an empty line, stays as it is."""
+    notes = ["| file | score |", "|---|---|", "", "- one", "two"]
+    run = run_of(PART, Result({}, (), notes), amount=3, seed=7, date="2026-01-01", seconds=1.0, commit="abc")
+    assert page([PART], [run]).endswith("\n\n| file | score |\n|---|---|\n\n- one\n- two\n")
+
+
 def test_the_page_is_up_to_date() -> None:
     """The page in the documentation is what the kept runs say."""
     assert report.PAGE.read_text() == page(PARTS, kept())
