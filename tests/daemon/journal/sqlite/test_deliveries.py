@@ -4,7 +4,7 @@ from datetime import datetime
 import pytest
 
 from fbsessiond import limits
-from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Draft, Lease, Settlement
+from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Draft, Lease, Settlement, Wait
 from fbsessiond.journal.sqlite import deliveries, entries, waiting
 from fbsessiond.journal.sqlite.rows import to_microseconds
 from fbsessiond.message import Batch, Origin
@@ -68,6 +68,22 @@ def test_order(connection: sqlite3.Connection) -> None:
     assert deliveries.backlog(connection, "audit", at(0)) == {"waiting": 0, "due": 1, "running": 0}
     assert deliveries.backlog(connection, "audit", at(-1)) == {"waiting": 1, "due": 0, "running": 0}
     assert deliveries.count_dead(connection) == {}
+
+
+def test_count_of_clocks(connection: sqlite3.Connection) -> None:
+    """What waits for its time is counted as waiting, and once it was tried, as due."""
+    append(connection, draft("S1", "LeftChat", "log", wait=Wait.FOR))
+    assert deliveries.count(connection) == {"waiting": 1}
+    settle(connection, lease(connection)[0], DUE, after(9))
+    assert deliveries.count(connection) == {"due": 1}
+
+
+def test_large_numbers(connection: sqlite3.Connection) -> None:
+    """Deliveries are read whatever the numbers of their entries are."""
+    append(connection, draft("S1", "Invited", "log"))
+    for table in ("entries", "pending"):
+        connection.execute(f"UPDATE {table} SET seq = ?", (2**62,))  # noqa: S608  ours
+    assert states(connection) == [(2**62, "due")]
 
 
 def test_bounded_backlog(connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,5 +213,5 @@ def test_settled_since(connection: sqlite3.Connection) -> None:
     for seq, state, seconds in ((1, DELIVERED, 3), (2, DEAD, 2), (3, DeliveryState.NOT_WANTED, 4)):
         key = deliveries.Key("log", "agent1", "S1", seq)
         deliveries.append_settled(connection, [(key, state, "why", at(seconds))])
-    assert [one.seq for one in deliveries.read_settled(connection, at(0))] == [2, 1]
+    assert [(one.seq, one.attempts) for one in deliveries.read_settled(connection, at(0))] == [(2, 0), (1, 0)]
     assert [one.seq for one in deliveries.read_settled(connection, at(3))] == [1]

@@ -358,7 +358,9 @@ async def test_failed(journal: SqliteJournal) -> None:
     journal.connection.execute("PRAGMA query_only = ON")
     with pytest.raises(JournalError) as met:
         await append(journal, draft("S1", "Chatting"))
-    assert await waiting is met.value
+    with pytest.raises(JournalError) as met_again:
+        await append(journal, draft("S1", "LeftChat"))
+    assert await waiting is met.value is met_again.value
 
 
 async def test_failed_checkpoint(journal: SqliteJournal, path: Path) -> None:
@@ -520,6 +522,15 @@ async def test_killed_daemon(killed: Path) -> None:
     assert verified(reader) == []
     reader.close()
     journal.close()
+
+
+def test_claimed(path: Path) -> None:
+    """Who has the right to write a journal opens it by that, and keeps the right when it is closed."""
+    right = Lock(path)
+    SqliteJournal(path, NOW, is_claimed=True).close()
+    with pytest.raises(JournalError, match="another fbsessiond"):
+        SqliteJournal(path, NOW)
+    right.release()
 
 
 def test_unusable_file(path: Path) -> None:

@@ -158,9 +158,10 @@ def test_since(connection: sqlite3.Connection) -> None:
 
 
 def test_standing(connection: sqlite3.Connection) -> None:
-    """Of each session that isn't over the last transition stands."""
-    append(connection, draft("S1"), draft("S1", "Chatting", before="Invited"), draft("S2", "Completed"), repeat("S1"))
-    assert [entry.seq for entry in entries.standing(connection)] == [2]
+    """Of each session that isn't over the last transition stands; they come in their order."""
+    over = [draft(state, state) for state in ("Completed", "Revoked", "Vanished")]
+    append(connection, draft("S2"), draft("S1"), draft("S1", "Chatting", before="Invited"), *over, repeat("S1"))
+    assert [entry.seq for entry in entries.standing(connection)] == [1, 3]
 
 
 def test_sessions(connection: sqlite3.Connection) -> None:
@@ -171,6 +172,7 @@ def test_sessions(connection: sqlite3.Connection) -> None:
     first, second = entries.read_sessions(connection, is_open=False)
     assert (first.session, first.state, first.since, first.clock) == ("S2", "Completed", NOW, None)
     assert second.clock == RunningClock("log", after(60))
+    append(connection, draft("S3", "Revoked"), draft("S4", "Vanished"))
     assert [one.session for one in entries.read_sessions(connection, is_open=True)] == ["S1"]
 
 

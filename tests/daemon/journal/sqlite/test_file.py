@@ -355,14 +355,15 @@ def test_older_version_to_read(path: Path) -> None:
 
 @pytest.mark.parametrize("opening", [open_to_write, open_to_read])
 def test_something_else(path: Path, opening: type[sqlite3.Connection]) -> None:
-    """An SQLite file that is something else is refused and not touched."""
+    """An SQLite file that is something else is refused and not touched, nor kept open."""
     change(path, "CREATE TABLE contacts (name)")
     os.utime(path, (1, 1))
-    before = path.read_bytes()
+    before, open_before = path.read_bytes(), sorted(Path("/proc/self/fd").iterdir())
     with pytest.raises(JournalError, match=r"journal\.db: this SQLite file is something else"):
         opening(path)
     assert path.read_bytes() == before
     assert path.stat().st_mtime == 1
+    assert sorted(Path("/proc/self/fd").iterdir()) == open_before
     assert [found.name for found in path.parent.iterdir()] == ["journal.db"]
 
 
@@ -438,6 +439,14 @@ def test_lock_signed_illegibly(path: Path) -> None:
     with pytest.raises(JournalError, match="another fbsessiond"):
         Lock(path)
     assert sorted(Path("/proc/self/fd").iterdir()) == before
+    lock.release()
+
+
+def test_lock_signed_at_length(path: Path) -> None:
+    """Of what stood in a lock nothing is left beside its new holder."""
+    path.with_name("journal.db.lock").write_bytes(b"12345678901234567890\n")
+    lock = Lock(path)
+    assert path.with_name("journal.db.lock").read_text() == f"{os.getpid()}\n"
     lock.release()
 
 

@@ -61,6 +61,39 @@ async def test_way(journal: SqliteJournal, reader: Reader) -> None:
     assert await journal.notifications("agent1", "S1", 1) == []
 
 
+async def test_numbers(journal: SqliteJournal) -> None:
+    """Leases are numbered from the number that is given, each with one of its own."""
+    for session in ("S1", "S2", "S3"):
+        await ask(journal, comment(1, session), session=session)
+    now, until = to_microseconds(NOW), to_microseconds(after(60))
+    assert [one.number for one in follow_ups.lease_due(journal.connection, 9, now, until, 7)] == [7, 8, 9]
+
+
+async def test_large_numbers(journal: SqliteJournal) -> None:
+    """Follow-ups are read whatever the numbers of their entries are."""
+    await ask(journal, comment(1))
+    journal.connection.execute("UPDATE follow_ups SET seq = ?", (2**62,))
+    assert ids(list(follow_ups.read(journal.connection, seq=None))) == [f"{2**62}/wrap-up/1"]
+
+
+async def test_due_elsewhere(journal: SqliteJournal) -> None:
+    """What ends leaves the due dates of other sessions as they are."""
+    await ask(journal, comment(1), comment(2))
+    (one,) = await lease_follow_ups(journal)
+    await ask(journal, comment(1, "S2"), session="S2", now=after(1))
+    await journal.record_follow_up(one, CONFIRMED, after(5))
+    assert await journal.next_follow_up_due() == after(1)
+
+
+async def test_one_revived(journal: SqliteJournal, reader: Reader) -> None:
+    """With one that is tried again come the steps that were withdrawn with it, and no others."""
+    for session in ("S1", "S2"):
+        await ask(journal, comment(1, session), comment(2, session), session=session)
+    await end(journal, PARKED)
+    assert retry(reader, next(iter(reader.stuck_follow_ups())), NOW)
+    assert follow_up_states(reader) == ["intended", "intended", "parked", "withdrawn"]
+
+
 async def test_pause(journal: SqliteJournal) -> None:
     """One that goes on later is due then; a record by the lease that it had is none any more."""
     await ask(journal, comment(1))
@@ -84,12 +117,13 @@ async def test_stuck(journal: SqliteJournal, reader: Reader) -> None:
 
 
 async def test_reopened(journal: SqliteJournal, path: Path) -> None:
-    """What an earlier process had leased is due at once."""
+    """What an earlier process had leased is due at once, and runs no more."""
     await ask(journal, comment(1))
     await lease_follow_ups(journal)
     journal.close()
     again = SqliteJournal(path, after(5))
     assert await again.next_follow_up_due() == after(5)
+    assert [record.is_running for record in again.reader().follow_ups()] == [False]
     again.close()
 
 
@@ -143,6 +177,7 @@ WRONG = [
         1,
     ),
     ("UPDATE follow_ups SET due_at = 0", "follow-ups: 3 of session S1 are due, not one", 1),
+    ("UPDATE follow_ups SET due_at = 0 WHERE step < 3", "follow-ups: 2 of session S1 are due, not one", 1),
     ("UPDATE follow_ups SET due_at = NULL", "follow-ups: none of session S1 is due", 1),
     *(
         (f"UPDATE follow_ups SET state = '{state}', {due}", line, 1)  # noqa: S608  the test's own

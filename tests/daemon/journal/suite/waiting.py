@@ -1,5 +1,7 @@
 """Waiting: clocks of `for`, throttles, and what a handler doesn't want."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,10 +10,10 @@ from daemon.journal.suite.engine import Part, states, verified
 from fbsessiond.conditions import Throttle
 from fbsessiond.handler import Done
 from fbsessiond.journal.interface import Journal, Reader
-from fbsessiond.journal.records import DeliveryState, Draft, Entry, NotWanted, Settlement, Wait
+from fbsessiond.journal.records import DeliveryState, Draft, Entry, NotWanted, Settlement, Wait, Wanted
 from fbsessiond.message import Origin
 from fbsessiond.operations import Operation
-from journal_parts import NOW, after, append, draft, kill, lease, other, retry, seqs, settle
+from journal_parts import NOW, after, append, draft, kill, lease, other, repeat, retry, seqs, settle
 
 FIRST = Throttle("1/session/agent1/S1", timedelta(seconds=60), is_last=False)
 LAST = Throttle("1/agent/agent1", timedelta(seconds=60), is_last=True)
@@ -88,10 +90,18 @@ class Waiting(Part):
         assert states(reader) == [(1, "due"), (2, "withdrawn"), (3, "due"), (4, "waiting")]
         assert verified(reader) == []
 
+    @pytest.mark.parametrize("between", [(), (draft("S2", "Invited", "log"),)], ids=["at once", "later"])
+    async def test_left_in_the_same_batch_as_begun(
+        self, journal: Journal, reader: Reader, between: Sequence[Draft]
+    ) -> None:
+        """A clock that ends in the batch in which it began is withdrawn, whatever came between."""
+        await append(journal, clock(), *between, completed())
+        assert states(reader)[0] == (1, "withdrawn")
+
     async def test_what_is_no_transition(self, journal: Journal, reader: Reader) -> None:
         """What doesn't change the state leaves the clock running."""
         await append(journal, clock())
-        await append(journal, other(), at=after(5))
+        await append(journal, other(), repeat(), at=after(5))
         assert states(reader) == [(1, "waiting")]
 
     async def test_left_too_late(self, journal: Journal, reader: Reader) -> None:
@@ -100,6 +110,14 @@ class Waiting(Part):
         await append(journal, completed("log"), at=after(300))
         assert states(reader) == [(1, "waiting"), (2, "waiting")]
         assert seqs(await lease(journal, now=after(301))) == [1]
+
+    async def test_behind_a_clock(self, journal: Journal, reader: Reader) -> None:
+        """What waits behind a clock is due once that is withdrawn, since it isn't wanted any more."""
+        await append(journal, clock())
+        await append(journal, completed("log"), at=after(300))
+        await journal.wind("log", [], after(301))
+        assert states(reader) == [(1, "withdrawn"), (2, "due")]
+        assert verified(reader) == []
 
     async def test_left_unseen(self, journal: Journal, reader: Reader) -> None:
         """Where a snapshot found the change, nobody knows how long the state lasted: the clock is withdrawn."""
@@ -174,6 +192,29 @@ class Waiting(Part):
         assert seqs(await lease(journal, now=after(10))) == [4]
         assert verified(reader) == []
 
+    async def test_wind_nothing(self, journal: Journal, reader: Reader) -> None:
+        """Only clocks that haven't fired are withdrawn, and only the handler's own."""
+        fired = [clock("S1", seconds=1), clock("S2", seconds=2)]
+        await append(journal, *fired, clock("S3"), clock("S4", "audit"), draft("S5", "Invited", "log", due_at=after(9)))
+        (one,) = await lease(journal, now=after(1))
+        await journal.settle([Settlement(one, DeliveryState.DUE, 1, "broke", after(60))], after(1))
+        await lease(journal, now=after(2))
+        await journal.wind("log", [], after(3))
+        assert states(reader) == [(1, "due"), (2, "running"), (3, "withdrawn"), (4, "waiting"), (5, "due")]
+
+    async def test_wind_each(self, journal: Journal, reader: Reader) -> None:
+        """Each clock is set to its own time, which counts when its session leaves the state."""
+        await append(journal, clock("S1", "log", "audit"), clock("S2"))
+        one, two = await entries(journal)
+        await journal.wind("log", [(one, after(60)), (two, after(70))], NOW)
+        assert [(record.id, record.at) for record in reader.deliveries()] == [
+            ("1/audit", after(300)),
+            ("1/log", after(60)),
+            ("2/log", after(70)),
+        ]
+        await append(journal, completed(), at=after(65))
+        assert states(reader) == [(1, "withdrawn"), (1, "waiting"), (2, "waiting")]
+
     async def test_wind_again(self, journal: Journal, reader: Reader) -> None:
         """What was delivered, withdrawn, given up, or runs stays so, however often clocks are wound."""
         await append(
@@ -181,11 +222,12 @@ class Waiting(Part):
         )
         await settle(journal, *await lease(journal, now=after(1)))
         await kill(journal, now=after(2))
-        await append(journal, completed(session="S3"), at=after(3))
+        await append(journal, completed(session="S3"), clock("S5", seconds=3), at=after(3))
+        await lease(journal, now=after(3))
         before = list(reader.deliveries())
-        some = await entries(journal)
+        some = [entry for entry in await entries(journal) if entry.after == "LeftChat"]
         for _ in range(2):
-            await journal.wind("log", [(entry, after(9)) for entry in some[:4]], after(4))
+            await journal.wind("log", [(entry, after(9)) for entry in some], after(4))
         assert list(reader.deliveries()) == before
         assert verified(reader) == []
 
@@ -200,6 +242,7 @@ class Waiting(Part):
         """Of transitions that are counted together the first counts, and none for a while after it."""
         for seconds, session in [(0, "S1"), (59.9, "S1"), (60, "S1"), (61, "S2")]:
             await append(journal, draft(session, "LeftChat", "log", throttle=FIRST), at=after(seconds))
+        assert await journal.next_due("log") == NOW
         assert states(reader) == [(1, "due"), (2, "not_wanted"), (3, "waiting"), (4, "not_wanted")]
         assert because(reader, 2) == "once_within: entry 1 counted, and for 0.1 s more none does"
         assert because(reader, 4) == "once_within: entry 3 counted, and for 59 s more none does"
@@ -224,6 +267,21 @@ class Waiting(Part):
         assert seqs(await lease(journal, now=after(120))) == [4]
         assert verified(reader) == []
 
+    async def test_once_after_apart(self, journal: Journal, reader: Reader) -> None:
+        """What takes the place of another leaves other handlers' and other groups' alone, and frees what waits."""
+        another = Throttle("1/agent/agent2", LAST.pause, is_last=True)
+        await append(journal, draft("S1", "LeftChat", "log", "audit", throttle=LAST), completed("log"))
+        await append(journal, draft("S2", "LeftChat", "log", throttle=another))
+        await append(journal, draft("S3", "LeftChat", "log", throttle=LAST), at=after(1))
+        assert [(record.id, record.state.value) for record in reader.deliveries()] == [
+            ("1/audit", "waiting"),
+            ("1/log", "withdrawn"),
+            ("2/log", "due"),
+            ("3/log", "waiting"),
+            ("4/log", "waiting"),
+        ]
+        assert verified(reader) == []
+
     async def test_once_after_and_the_state(self, journal: Journal, reader: Reader) -> None:
         """What waits for the end of a pause doesn't care whether its session leaves the state."""
         await append(journal, draft("S1", "LeftChat", "log", throttle=LAST))
@@ -232,13 +290,14 @@ class Waiting(Part):
 
     async def test_throttles_in_one_batch(self, journal: Journal, reader: Reader) -> None:
         """Throttles count what comes in one batch, in its order, among what has none."""
+        one = draft("S1", "LeftChat", "log", throttle=FIRST)
         await append(
             journal,
             draft("S1", "Chatting", "log"),
-            draft("S1", "LeftChat", "log", throttle=FIRST),
+            replace(one, wanted=[*one.wanted, Wanted("audit", NOW)]),
             draft("S1", "Completed", "log", throttle=FIRST),
         )
-        assert states(reader) == [(1, "due"), (2, "waiting"), (3, "not_wanted")]
+        assert states(reader) == [(1, "due"), (2, "due"), (2, "waiting"), (3, "not_wanted")]
         assert seqs(await lease(journal)) == [1]
 
     async def test_throttles_forgotten(self, journal: Journal, reader: Reader) -> None:
