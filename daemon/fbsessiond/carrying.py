@@ -204,7 +204,7 @@ class Carrying:
 
     def _wait(self, progress: Progress, because: str) -> Progress:
         """Look again later; until then it stays in doubt."""
-        again_at = self._clock.now() + self._pause(max(1, progress.attempts))
+        again_at = self._clock.now() + self._pause(progress.attempts)
         return replace(progress, because=because, again_at=again_at)
 
 

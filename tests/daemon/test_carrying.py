@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -86,6 +87,15 @@ async def test_what_is_written_down() -> None:
         assert sent.sent_at is not None
         assert accepted.sent_at is not None
         assert accepted.sent_at - sent.sent_at >= timedelta(seconds=4)
+
+
+@networked
+async def test_reference_is_written_down() -> None:
+    """The reference that GWS answers with is written down: its notification can be told by it after a restart, too."""
+    async with floor() as here:
+        carried = Carried(here, Operation.transfer(await here.chat(), "/queues/2"))
+        await carried.go_on()
+        assert [each.reference_id is None for each in carried.recorded] == [True, False]
 
 
 def test_patience() -> None:
@@ -292,11 +302,12 @@ async def test_accepted_long_ago() -> None:
     """What GWS took before a restart isn't waited for as long again."""
     async with floor() as here:
         session = await here.chat()
-        accepted = Progress(FollowUpState.ACCEPTED, 1, VirtualClock().now(), here.journal.last_place())
+        now = VirtualClock().now()
+        accepted = Progress(FollowUpState.ACCEPTED, 1, now, here.journal.last_place(), again_at=now)
         await asyncio.sleep(PATIENCE.confirmation.total_seconds() - 1)
         began = VirtualClock().monotonic()
         ended = await Carried(here, Operation.send_message(session, "hello")).go_on(accepted)
-        assert ended.state is UNCONFIRMED
+        assert (ended.state, ended.again_at) == (UNCONFIRMED, None)
         assert 0.9 < VirtualClock().monotonic() - began < 2
 
 
@@ -342,25 +353,24 @@ async def test_refused_credentials() -> None:
             await carried.go_on()
         assert [each.state for each in carried.recorded] == [FollowUpState.SENT, FollowUpState.INTENDED]
         assert carried.recorded[-1].attempts == 1
+        assert (carried.recorded[-1].because or "").startswith("GWS refuses the credentials")
         assert here.simulator.platform.count(session, "SendMessage") == 0
 
 
-@pytest.mark.parametrize(
-    ("make", "state"), [(Operation.leave, "SENT"), (Operation.leave, "ACCEPTED")], ids=["in doubt", "accepted"]
-)
+@pytest.mark.parametrize("state", [FollowUpState.SENT, FollowUpState.ACCEPTED])
 @networked
-async def test_platform_gone(make: Callable[[str], Operation], state: str) -> None:
+async def test_platform_gone(state: FollowUpState) -> None:
     """While it can't be read back, it stays where it is, and is looked at again later."""
     async with floor() as here:
         session = await here.chat()
         switch(here, **{"5xx": {"on": ["reads"]}})
-        progress = Progress(FollowUpState[state], 3, VirtualClock().now(), here.journal.last_place())
-        waiting = await Carried(here, make(session)).go_on(progress)
+        progress = Progress(state, 3, VirtualClock().now(), here.journal.last_place())
+        waiting = await Carried(here, Operation.leave(session)).go_on(progress)
         assert waiting.again_at == VirtualClock().now() + timedelta(seconds=3)
-        assert waiting.state is FollowUpState[state]
+        assert waiting.state is state
         assert "can't be read back" in (waiting.because or "")
         switch(here, **{"5xx": None})
-        ended = await Carried(here, make(session)).go_on(waiting)
+        ended = await Carried(here, Operation.leave(session)).go_on(waiting)
         assert ended.state is FollowUpState.INTENDED
 
 
@@ -392,18 +402,28 @@ def publish(here: Floor, session: str, kind: str, reference: int | None) -> None
     here.simulator.bayeux.publish(AGENT, "/v2/me/facebooksession", data)
 
 
+CONSULT, LEAVE = partial(Operation.consult, target_path="/users/2"), Operation.leave
+
+
 @pytest.mark.parametrize(
-    ("own", "reference", "state"),
-    [(35, 35, FAILED), (35, 36, UNCONFIRMED), (None, None, UNCONFIRMED)],
-    ids=["own", "another's", "nobody's"],
+    ("make", "own", "reference", "state"),
+    [
+        (CONSULT, 35, 35, FAILED),
+        (CONSULT, 35, 36, UNCONFIRMED),
+        (CONSULT, None, None, UNCONFIRMED),
+        (LEAVE, 35, 35, FAILED),
+    ],
+    ids=["own", "another's", "nobody's", "own, of what the session would show"],
 )
 @networked
-async def test_error_notified(own: int | None, reference: int | None, state: FollowUpState) -> None:
+async def test_error_notified(
+    make: Callable[[str], Operation], own: int | None, reference: int | None, state: FollowUpState
+) -> None:
     """An error with the request's reference ends it as failed; another request's error doesn't, nor nobody's."""
     async with floor() as here:
         session = await here.chat()
         accepted = Progress(FollowUpState.ACCEPTED, 1, VirtualClock().now(), here.journal.last_place(), own)
-        going = asyncio.ensure_future(Carried(here, Operation.consult(session, "/users/2")).go_on(accepted))
+        going = asyncio.ensure_future(Carried(here, make(session)).go_on(accepted))
         await asyncio.sleep(1)
         publish(here, session, "Error", reference)
         assert (await going).state is state

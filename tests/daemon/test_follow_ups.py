@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -119,8 +120,12 @@ async def test_tried_again() -> None:
         with capture_logs() as logged:
             (ended,) = await here.settled(session)
         assert (ended.progress.state, ended.progress.attempts) == (CONFIRMED, 3)
-        again = [each for each in logged if each["event"] == "follow_up.again"]
-        assert [(each["attempts"], each["log_level"]) for each in again] == [(1, "warning"), (2, "warning")]
+        told = [
+            (each["event"].partition(".")[2], each["attempts"], each["log_level"])
+            for each in logged
+            if each["event"].startswith("follow_up.")
+        ]
+        assert told == [("again", 1, "warning"), ("again", 2, "warning"), ("confirmed", 3, "info")]
         assert here.simulator.platform.count(session, "AddComment") == 1
 
 
@@ -297,6 +302,7 @@ class Posting(Handler):
 
     _answers: list[Outcome | Exception] = PrivateAttr(default_factory=list[Outcome | Exception])
     _posted: list[tuple[Webhook, str]] = PrivateAttr(default_factory=list[tuple[Webhook, str]])
+    _at: list[datetime] = PrivateAttr(default_factory=list[datetime])
 
     @classmethod
     def answering(cls, *answers: Outcome | Exception) -> Self:
@@ -310,6 +316,11 @@ class Posting(Handler):
         """What was posted, with its keys."""
         return self._posted
 
+    @property
+    def pauses(self) -> list[timedelta]:
+        """How long it was from each attempt to the next."""
+        return [later - earlier for earlier, later in pairwise(self._at)]
+
     async def handle(self, delivery: Delivery) -> Outcome:
         """Do nothing."""
         del delivery
@@ -317,8 +328,8 @@ class Posting(Handler):
 
     async def post(self, webhook: Webhook, key: str, at: datetime) -> Outcome:
         """Post."""
-        del at
         self._posted.append((webhook, key))
+        self._at.append(at)
         answer = self._answers.pop(0) if self._answers else Done()
         if isinstance(answer, Exception):
             raise answer
@@ -345,24 +356,46 @@ async def posted(handler: Handler, *asked: Webhook | Operation) -> list[Progress
 
 
 @pytest.mark.parametrize(
-    ("answers", "state", "attempts"),
+    ("answers", "state", "attempts", "because"),
     [
-        ([], CONFIRMED, 1),
-        ([Defer(timedelta(seconds=3)), Done()], CONFIRMED, 1),
-        ([ConnectionError("no"), ConnectionError("no"), Done()], CONFIRMED, 3),
-        ([ConnectionError("no")] * PATIENCE.attempts, FollowUpState.FAILED, PATIENCE.attempts),
-        ([Reject("410")], FollowUpState.FAILED, 1),
-        ([None, Done()], CONFIRMED, 2),
+        ([], CONFIRMED, 1, None),
+        ([Defer(timedelta(seconds=3)), Done()], CONFIRMED, 1, None),
+        ([ConnectionError("no"), ConnectionError("no"), Done()], CONFIRMED, 3, None),
+        ([ConnectionError("no")] * PATIENCE.attempts, FollowUpState.FAILED, PATIENCE.attempts, "ConnectionError"),
+        ([ConnectionError("no"), Defer(timedelta(0)), Done()], CONFIRMED, 2, None),
+        ([Reject("410")], FollowUpState.FAILED, 1, "rejected by the handler\n410"),
+        ([None, Done()], CONFIRMED, 2, None),
     ],
 )
 @networked
-async def test_webhook(answers: list[Any], state: FollowUpState, attempts: int) -> None:
+async def test_webhook(answers: list[Any], state: FollowUpState, attempts: int, because: str | None) -> None:
     """A webhook is posted by the handler that it names, again where that may help, each time with the same key."""
     handler = Posting.answering(*answers)
     (progress,) = await posted(handler, TOLD)
-    assert (progress.state, progress.attempts) == (state, attempts)
+    assert (progress.state, progress.attempts, progress.because) == (state, attempts, because)
     assert [webhook for webhook, _ in handler.posted] == [TOLD] * max(1, len(answers))
     assert len({key for _, key in handler.posted}) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "pause", "attempts", "because"),
+    [
+        (Defer(timedelta(seconds=3)), timedelta(seconds=3), 0, "deferred by the handler"),
+        (Defer(timedelta(0)), timedelta(milliseconds=100), 0, "deferred by the handler"),
+        (ConnectionError("no"), timedelta(milliseconds=10), 1, "ConnectionError"),
+    ],
+    ids=["deferred", "deferred at once", "failed"],
+)
+@networked
+async def test_webhook_again(answer: Outcome | Exception, pause: timedelta, attempts: int, because: str) -> None:
+    """A webhook is posted again after a pause, never at once; the log says why."""
+    handler = Posting.answering(answer)
+    with capture_logs() as logged:
+        await posted(handler, TOLD)
+    (waited,) = handler.pauses
+    assert waited >= pause
+    (line,) = [each for each in logged if each["event"] == "follow_up.again"]
+    assert (line["attempts"], line["because"]) == (attempts, because)
 
 
 @pytest.mark.parametrize(
@@ -427,6 +460,7 @@ async def test_told() -> None:
     """Each time that a follow-up is carried on is told: when it begins, and where it is when that is on disk."""
     told: list[Event] = []
     clock = VirtualClock()
+    await asyncio.sleep(1)
     journal = open_journal("sqlite::memory:", Path(), clock.now())
     await ask(journal, Operation.leave("S1"))
     lane = FollowUpLane(journal, {}, clock, SeededChance(1), observe=told.append)

@@ -120,6 +120,19 @@ async def test_vanished() -> None:
 
 
 @networked
+async def test_ended() -> None:
+    """A session that the list shows as ended has ended, where it was known; one that nobody knew is past."""
+    async with desk() as (here, session):
+        old = {"id": "0002OLD", "state": "Completed"}
+        listing = Listing(here, lambda documents: [*(each | {"state": "Completed"} for each in documents), old])
+        async with gap(here):
+            pass
+        assert len(listing.asked) == 2
+        assert changes(here) == [(session, "Chatting", "Completed")]
+        assert [each.session for each in entries(here)] == [session]
+
+
+@networked
 async def test_back_again() -> None:
     """A session that vanished is back when the list shows it again, with what was known of it."""
     async with desk() as (here, session):
@@ -437,17 +450,23 @@ async def test_break_that_was_none() -> None:
         await here.until(lambda: watched(here).broken is None)
         await here.until(lambda: len(listing.asked) > 1)
         listing.shown = list
+        compared_at = watched(here).compared_at
         await asyncio.sleep(60)
         assert (ledger(here), changes(here)) == ([], [])
+        assert watched(here).compared_at != compared_at
 
 
 # Comparisons where there was no gap.
 
 
+@pytest.mark.parametrize("hold", ["30s", "100s"])
 @networked
-async def test_comparison() -> None:
-    """A comparison that finds no difference notes its time; the first comes soon, the others about every so often."""
-    async with desk() as (here, session):
+async def test_comparison(hold: str) -> None:
+    """A comparison that finds no difference notes its time; the first comes soon, the others about every so often.
+
+    However long it was since the last proof: a connect that is held for long is no break.
+    """
+    async with desk(gws={"hold": hold}) as (here, session):
         listing = Listing(here)
         noted: set[datetime | None] = {None}
         began = VirtualClock().now()
@@ -544,16 +563,20 @@ async def test_on_its_way() -> None:
     async with desk() as (here, session):
         publish = here.simulator.bayeux.publish
 
-        def late(*notification: Any) -> int:
-            asyncio.get_running_loop().call_later(12, publish, *notification)
+        late: list[Any] = []
+
+        def hold_back(*notification: Any) -> int:
+            late.append(notification)
             return 1
 
-        here.simulator.bayeux.publish = late  # type: ignore[method-assign]
+        here.simulator.bayeux.publish = hold_back  # type: ignore[method-assign]
         listing = Listing(here)
-        await here.until(lambda: watched(here).compared_at is not None)
-        await asyncio.sleep(EVERY * 0.7)
         operate(here, session, "Leave")
-        await here.until(lambda: len(listing.asked) >= 3)
+        await here.until(lambda: len(listing.asked) == 2)
+        await asyncio.sleep(1)
+        for notification in late:
+            publish(*notification)
+        await here.until(lambda: len(listing.asked) == 3)
         await asyncio.sleep(EVERY)
         assert "silences_total" not in counted(here)
         assert (ledger(here), changes(here)) == ([], [])
@@ -610,9 +633,15 @@ async def test_comparison_without_a_list() -> None:
             struck.clear()
             compared_at = watched(here).compared_at
             switch(here, **{"no-list": {"count": 6}})
-            await here.until(partial(differs, compared_at))
+            with capture_logs() as logged:
+                await here.until(partial(differs, compared_at))
             assert len(struck) == 6
             assert struck[1] - struck[0] <= 1
+            told = [each for each in logged if each["event"] == "snapshot.unavailable"]
+            assert [(each["log_level"], each["agent"]) for each in told] == [("warning", AGENT)] * 6
+            assert "without a list of sessions" in told[0]["because"]
+            pauses = [later - earlier for earlier, later in pairwise(struck)]
+            assert pauses == pytest.approx([float(each["again_in"].split()[0]) for each in told[:-1]], abs=0.06)
         assert counted(here)["snapshots_total unavailable"] == 18
         assert await here.journal.open_sessions(AGENT) == {session: "Chatting"}
         assert ledger(here) == []

@@ -364,6 +364,18 @@ def test_unreadable_follow_ups(reader: SqliteReader, path: Path) -> None:
     )
 
 
+async def test_follow_up_that_cannot_be_read(kept: Path) -> None:
+    """A follow-up that is sound but for a text that can't be read is found, too."""
+    journal = SqliteJournal(kept, NOW)
+    await ask(journal, comment(1, "S2"), session="S2")
+    journal.close()
+    change(kept, "UPDATE follow_ups SET because = CAST(X'FF' AS TEXT)")
+    reader = SqliteReader(kept)
+    (finding,) = found(reader)
+    assert finding.startswith("follow-ups: can't be read: Could not decode to UTF-8 column 'because'")
+    reader.close()
+
+
 def test_what_cannot_be_read(reader: SqliteReader, path: Path) -> None:
     """A bit that flips where no checksum is gets found where it makes a row unreadable."""
     change(path, "UPDATE settled SET because = CAST(X'FF' AS TEXT)")

@@ -43,6 +43,7 @@ class Quarantining(Part):
         assert not retry_quarantined(reader, 3)
         (taken,) = await journal.take_retries()
         assert [taken] == list(reader.quarantined(seq=2))
+        assert reader.statistics().quarantined == 2
 
     async def test_released(self, journal: Journal, reader: Reader) -> None:
         """A quarantined message that validates now becomes entries, and leaves, in one commit; deliveries included."""

@@ -170,6 +170,7 @@ class Reading(Part):
             "audit": {waiting: 0, due: 0, running: 0},
         }
         assert backlog.due_for == {"log": timedelta(seconds=3), "audit": timedelta()}
+        assert reader.backlog(["log"], after(1)).due_for == {"log": timedelta()}
         assert backlog.dead == {"audit": 1}
         assert (backlog.quarantined, backlog.follow_ups, backlog.follow_ups_due_for) == (1, {}, timedelta())
         assert backlog.bytes > 0
