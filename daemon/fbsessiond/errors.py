@@ -27,7 +27,7 @@ class ConfigurationError(FbsessiondError):
 
 
 class RefusedError(FbsessiondError):
-    """GWS refused the credentials. They aren't tried again by themselves."""
+    """GWS refused the credentials. An agent's that is alone end the daemon: nothing is to lock the account."""
 
     exit_status = 77
 

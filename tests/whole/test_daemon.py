@@ -210,9 +210,7 @@ async def test_wrong_credentials(tmp_path: Path) -> None:
         config = configure(tmp_path, front.port)
         async with running(config) as daemon:
             assert await daemon.ended() == 77
-        assert daemon.words == [
-            "fbsessiond: GWS refused the credentials; they aren't tried again until they are corrected\n"
-        ]
+        assert daemon.words == ["fbsessiond: GWS refused the credentials: correct them\n"]
 
 
 async def test_wrong_configuration(tmp_path: Path) -> None:

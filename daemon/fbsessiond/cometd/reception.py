@@ -100,7 +100,7 @@ class Reception:
             self._task = None
             self._wire.handover.pass_on()
             await self._client.close(farewell=not keep)
-        raise RefusedError("GWS refused the credentials; they aren't tried again until they are corrected")
+        raise RefusedError("GWS refused the credentials: correct them")
 
     async def _take(self, step: Step, *, keep: bool) -> Step:
         """Take a step; a handshake in its turn, for which it may wait as long as that takes."""

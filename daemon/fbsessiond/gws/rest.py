@@ -147,7 +147,7 @@ class Rest:
     def _refusal(self) -> RefusedError:
         """Note that the credentials are refused, so that nothing is sent with them any more."""
         self._is_refused = True
-        return RefusedError("GWS refuses the credentials; correct them, they aren't tried again by themselves")
+        return RefusedError("GWS refuses the credentials: correct them")
 
     async def _send(self, method: str, path: str, body: Document | None = None) -> Answer:
         """Send one request, read its answer, and tell what became of it. Raises as `_ask` does."""

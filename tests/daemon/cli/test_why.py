@@ -272,7 +272,7 @@ REASONS: dict[str, tuple[DeliveryState | FollowUpState, ...]] = {
     "not signed in, and GWS refused the credentials just now": (FollowUpState.INTENDED, FollowUpState.FAILED),
     "not signed in, and the fresh sign-in failed: {}": (FollowUpState.INTENDED, FollowUpState.FAILED),
     "GWS refuses the credentials, which were good before": (FollowUpState.INTENDED, FollowUpState.FAILED),
-    "GWS refuses the credentials; correct them, they aren't tried again by themselves": (FollowUpState.INTENDED,),
+    "GWS refuses the credentials: correct them": (FollowUpState.INTENDED,),
     "GWS let the agent sign in, and says 'not signed in' all the same": (FollowUpState.INTENDED, FollowUpState.FAILED),
     "GWS refuses the CSRF token that it just gave": (FollowUpState.FAILED,),
     # Nothing tells: they are part of the reason for which it is in doubt.
