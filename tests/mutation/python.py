@@ -1,6 +1,7 @@
 """What can be changed in Python so that it still runs, and does something else.
 
-Left alone is what only people read: texts with a blank in them, what is logged, annotations, decorators.
+Left alone is what only people read: texts with a blank in them, what is logged, annotations, decorators, and what a
+field's schema tells of it.
 """
 
 import ast
@@ -39,6 +40,9 @@ METHODS = {"partition": "rpartition", "rpartition": "partition", "strip": "lstri
 LEFT_ALONE = {"TypeVar", "get_logger", "log"}
 """Names of what is called without anything to be seen in a test but by its words."""
 
+DOCUMENTATION = {"examples", "json_schema_input_type"}
+"""Arguments of a field that its schema alone tells: what is taken doesn't change with them."""
+
 
 def python_edits(source: bytes) -> Iterator[Edit]:
     """Yield each change that could be made in a module."""
@@ -76,6 +80,8 @@ def _is_left_alone(node: ast.AST) -> bool:
             return True
         case ast.Assign(value=ast.Call(func=ast.Name(name) | ast.Attribute(attr=name))):
             return name in LEFT_ALONE
+        case ast.keyword(arg=name):
+            return name in DOCUMENTATION
         case _:
             return False
 
@@ -128,7 +134,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt | ast.pattern,
                 yield node, ast.unparse(ast.JoinedStr([*values[:each], *values[each + 1 :]]))
         case ast.Call(func=function, args=arguments, keywords=keywords):
             for each, keyword in enumerate(keywords):
-                if not _is_text(keyword.value):
+                if not _is_text(keyword.value) and not _is_left_alone(keyword):
                     yield node, _written(ast.Call(function, arguments, [*keywords[:each], *keywords[each + 1 :]]))
             match function:
                 case ast.Name(id=name) if name in FUNCTIONS:

@@ -107,6 +107,15 @@ def test_changed_function() -> None:
     assert names["3 → 4"] is names["1 → 2"] is None
 
 
+def test_left_alone() -> None:
+    """What a field's schema alone tells isn't changed; what else is said of the field is."""
+    source = b'to: str = Field(min_length=1, examples=["left"], json_schema_input_type=Field(max_length=2))'
+    assert [mutant.key.change.rpartition(" → ")[2] for mutant in mutants_in(MODULE, source)] == [
+        "(Field(examples=['left'], json_schema_input_type=Field(max_length=2)))",
+        "2",
+    ]
+
+
 def test_tests_that_fail(tmp_path: Path) -> None:
     """Tests that fail without any mutant prove nothing, and no score is made of them."""
     with pytest.raises(RuntimeError, match=r"without any mutant: tests/daemon/test_gap\.py::test_late killed"):
