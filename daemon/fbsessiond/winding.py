@@ -16,7 +16,7 @@ async def wind_clocks(journal: Journal, routes: Sequence[Route], clock: Clock) -
     standing = await journal.standing() if any(route.has_clocks for route in routes) else ()
     for route in routes:
         entries = {entry.seq: entry for entry in (*standing, *await journal.clocks(route.name))}
-        wishes = [(entry, route.wish(candidate_of(entry))) for entry in entries.values()] if entries else []
+        wishes = [(entry, route.wish(candidate_of(entry))) for entry in entries.values()]
         clocks = [
             (entry, entry.received_at + wish.lasts)
             for entry, wish in wishes

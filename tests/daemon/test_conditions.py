@@ -78,6 +78,7 @@ def test_first_sight() -> None:
         ({"to": {}}, "to"),
         ({"to": [5]}, "to"),
         ({"origin": "lives"}, "origin"),
+        ({"origin": []}, "origin"),
         ({"from_states": "Chatting"}, "from_states"),
         ({"for": "0s"}, "for"),
         ({"for": 5}, "for"),
@@ -171,6 +172,10 @@ def test_when_undecided() -> None:
             Throttle("2/contact/C1", timedelta(hours=1), is_last=False),
         ),
         ({"once_within": "1h", "once_per": "agent"}, Throttle("2/agent/agent1", timedelta(hours=1), is_last=False)),
+        (
+            {"once_after": "9s", "once_per": "session"},
+            Throttle("2/session/agent1/S1", timedelta(seconds=9), is_last=True),
+        ),
     ],
 )
 def test_throttles(on: dict[str, Any], throttle: Throttle | None) -> None:

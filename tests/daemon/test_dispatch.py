@@ -1058,7 +1058,7 @@ async def test_told_at_once(journal: SqliteJournal) -> None:
         return Done()
 
     await append(journal, *[draft(f"S{number}", "Invited", "log") for number in (1, 2)])
-    dispatch = Dispatch(journal, [route(Recorder(act))], VirtualClock(), Widest())
+    dispatch = Dispatch(journal, [route(Recorder(act)), route(Recorder(), "other")], VirtualClock(), Widest())
     assert not dispatch.has_failed
     running = asyncio.create_task(dispatch.run())
     await asyncio.sleep(1)
@@ -1269,13 +1269,14 @@ async def test_clocks(journal: SqliteJournal) -> None:
     await append(journal, draft("S1", "LeftChat", "log", "strict", due_at=after(-90), wait=Wait.FOR))
     await append(journal, draft("S2", "LeftChat", "log", "strict", due_at=after(30), wait=Wait.FOR))
     await append(journal, draft("S3", "LeftChat", "strict", due_at=after(-90)))
+    await append(journal, draft("S4", "LeftChat", "strict", due_at=after(-60), wait=Wait.FOR))
     strict = Recorder()
     routes = route(recorder), route(strict, "strict", late="skip", max_late="1m")
     async with dispatching_to(journal, *routes):
         await asyncio.sleep(60)
     assert recorder.begun == [(0, "S1 LeftChat"), (30, "S2 LeftChat")]
     assert [delivery.late for delivery in recorder.deliveries] == [timedelta(seconds=90), timedelta()]
-    assert strict.begun == [(0, "S3 LeftChat"), (30, "S2 LeftChat")]
+    assert strict.begun == [(0, "S3 LeftChat"), (0, "S4 LeftChat"), (30, "S2 LeftChat")]
     (withdrawn,) = [one for one in records(journal) if one.state is DeliveryState.WITHDRAWN]
     assert (withdrawn.id, withdrawn.because) == (
         "1/strict",
@@ -1302,7 +1303,7 @@ async def test_clocks_in_doubt(journal: SqliteJournal) -> None:
     await append(journal, draft("S1", "LeftChat", "log", due_at=NOW, wait=Wait.FOR))
     await append(journal, draft("S2", "LeftChat", "log", throttle=paused))
     await journal.watch("agent1", NOW)
-    async with dispatching_to(journal, route(recorder)):
+    async with dispatching_to(journal, route(recorder, backoff="1h")):
         await asyncio.sleep(10)
         assert outcome_of(journal, 1) == (
             "waiting",

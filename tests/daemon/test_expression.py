@@ -6,11 +6,13 @@ import pytest
 from fbsessiond import expression, limits
 from fbsessiond.expression import VALUE_CHARACTERS, Expression, ExpressionError, compiled
 
+LONG = {"LONG": "x" * 1000, "FITS": "x" * (VALUE_CHARACTERS - 2)}
+HUGE = {"HUGE": 2**70, "HUGER": 2 * 10**308, "TINIER": -(10**400), "EXACT": 2**53 + 1}
 VARIABLES: dict[str, Any] = {
     "session": {"id": "S1", "others": {"deep": ["x", -(2**63) - 1]}},
     "before": "Chatting",
     "after": "LeftChat",
-    "user_data": {"KEY": "a\nb", "NUMBER": 5, "HUGE": 2**70, "HUGER": 10**400, "NONE": None, "LONG": "x" * 1000},
+    "user_data": {"KEY": "a\nb", "NUMBER": 5, "NONE": None, "NAME": "Zoë", **LONG, **HUGE},
     "participants": [{"type": "Customer"}],
     "capabilities": ["Leave"],
     "agent": "agent1",
@@ -27,6 +29,9 @@ VARIABLES: dict[str, Any] = {
         ('string(user_data.NUMBER) == "5"', True),
         ("user_data.NONE == null", True),
         ("user_data.HUGE > 5 && user_data.HUGER > user_data.HUGE && session.others.deep[1] < -5", True),
+        ("user_data.TINIER < -5 && user_data.TINIER < session.others.deep[1]", True),
+        ("user_data.HUGE > 5 && string(user_data.EXACT) == '9007199254740993'", True),
+        ("true".ljust(limits.EXPRESSION_CHARACTERS), True),
         ("has(user_data.NOTHING) && user_data.NOTHING == 5", False),
         ("user_data.NOTHING == 5 || true", True),
         ('user_data["KEY"].matches("^a")', True),
@@ -48,7 +53,7 @@ def test_truth(text: str, truth: bool) -> None:
         ("before", "should be true or false, and is of the type string"),
         ("capabilities.exists(one, one == 1)", "column 30: found no matching overload"),
         ("(" * 300 + "true" + ")" * 300, "Expression recursion limit exceeded"),
-        ("true || " * limits.EXPRESSION_CHARACTERS + "true", "should have 4,000 characters at most"),
+        ("true".ljust(limits.EXPRESSION_CHARACTERS + 1), "should have 4,000 characters at most"),
         ("", "column 1: Syntax error"),
     ],
 )
@@ -65,6 +70,7 @@ def test_mistakes(text: str, mistake: str) -> None:
         ("user_data.NOTHING == 5", 'Key not found in map : "NOTHING"'),
         ('user_data.NUMBER > "a"', "No matching overloads found"),
         ("user_data.NUMBER", "is neither true nor false, but 5"),
+        ('dyn(duration("1s"))', 'is neither true nor false, but "0:00:01"'),
         ('user_data.KEY.matches("(")', "invalid regular expression"),
     ],
 )
@@ -92,6 +98,8 @@ def test_what_the_library_refuses() -> None:
         ('agent == "before" || agent == \'it "is" after\'', 'agent is "agent1"'),
         ("session.others.deep[0] == 'y'", 'session.others.deep[0] is "x"'),
         ('participants.exists(one, one.type == "Agent")', 'participants is [{"type": "Customer"}]'),
+        ('user_data.NAME == ""', 'user_data.NAME is "Zoë"'),
+        ('user_data.FITS == ""', f'user_data.FITS is "{"x" * (VALUE_CHARACTERS - 2)}"'),
         ('user_data.LONG == ""', f'user_data.LONG is "{"x" * (VALUE_CHARACTERS - 1)}…'),
     ],
 )
@@ -108,12 +116,22 @@ def test_compiled_once() -> None:
 def test_environment() -> None:
     """What an expression can look at is declared once for all, with its types."""
     expression._environment.cache_clear()
-    assert Expression("size(capabilities) == 1 && size(user_data) > 1").holds(VARIABLES)
+    text = 'size(capabilities) == 1 && size(user_data) > 1 && session.id == "S1" && participants[0].type == "Customer"'
+    assert Expression(text).holds(VARIABLES)
+
+
+class Failing:
+    """A program that the library fails to evaluate."""
+
+    def eval(self, **_: object) -> object:
+        """Fail with a status and several lines."""
+        raise RuntimeError("INTERNAL: no room\nat all\n")
 
 
 def test_undecided_on_its_own() -> None:
-    """What the library reports as an error is told without its status."""
+    """What the library reports as an error is told without its status, on one line."""
     with pytest.raises(ExpressionError, match=r"^Key not found"):
         expression._value(expression._compiled("user_data.NOTHING"), VARIABLES)
-    with pytest.raises(ExpressionError):
-        expression._value(object(), VARIABLES)
+    with pytest.raises(ExpressionError, match=r"^no room$"):
+        expression._value(Failing(), VARIABLES)
+    assert expression._mistake("INTERNAL: no room\nat all\n") == "no room"

@@ -33,6 +33,7 @@ from fbsessiond.route import Route
 from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 from fbsessiond.transition import Kind
 from journal_parts import drop, retry_quarantined
+from simulator_parts import HandClock
 
 CHANNEL = "/v2/me/facebooksession"
 
@@ -258,6 +259,7 @@ async def test_within_one_batch(intake: Intake, reader: Reader) -> None:
             message("S1", "Invited", userData={"A": 1}, comment="first"),
             message("S2", "Chatting"),
             message("S1", "Chatting", userData=None),
+            message("S2", "Chatting"),
             message("S2", "LeftChat"),
             message("S1", "LeftChat", comment="last"),
         )
@@ -267,7 +269,11 @@ async def test_within_one_batch(intake: Intake, reader: Reader) -> None:
         ("transition", "Invited", "Chatting"),
         ("transition", "Chatting", "LeftChat"),
     ]
-    assert changes(reader, "S2") == [("transition", None, "Chatting"), ("transition", "Chatting", "LeftChat")]
+    assert changes(reader, "S2") == [
+        ("transition", None, "Chatting"),
+        ("repeat", None, None),
+        ("transition", "Chatting", "LeftChat"),
+    ]
     assert document_of(last(reader)) == {"id": "S1", "state": "LeftChat", "userData": {"A": 1}, "comment": "last"}
 
 
@@ -290,10 +296,12 @@ async def test_one_session_twice_in_one_message(intake: Intake, reader: Reader) 
 
 
 async def test_kept_document(intake: Intake, reader: Reader) -> None:
-    """The merged document is kept only where the notification doesn't say it all itself."""
-    await intake.take(batch(message("S1", "Invited", comment="kept"), message("S1", "Chatting")))
-    first, second = reader.entries()
-    assert first.document is None
+    """The merged document is kept only where a notification changes it, and doesn't say it all itself."""
+    await intake.take(
+        batch(message("S1", "Invited", comment="kept"), message("S1", "Chatting"), message("S1", "Chatting"))
+    )
+    first, second, repeat = reader.entries()
+    assert first.document is repeat.document is None
     assert second.document is not None
     assert document_of(second) == {"id": "S1", "state": "Chatting", "comment": "kept"}
 
@@ -698,7 +706,7 @@ async def test_told(journal: Watched) -> None:
         told.append(event)
         seen.append(journal.last_place())
 
-    intake = Intake(journal, ROUTES, SystemClock(), observe=observe)
+    intake = Intake(journal, ROUTES, HandClock(seconds=600), observe=observe)
     first, second = batch(message(state="Invited"), BROKEN), batch(message("S2"), message(state="Chatting"))
     await intake.take(first)
     await intake.take(second)
@@ -708,7 +716,7 @@ async def test_told(journal: Watched) -> None:
         (second, 2, 2, 0),
     ]
     assert seen == [1, 3]
-    assert all(each.seconds >= 0 for each in taken)
+    assert {each.seconds for each in taken} == {0}
     journal.refuses = True
     with pytest.raises(JournalError):
         await intake.take(first)
@@ -717,17 +725,22 @@ async def test_told(journal: Watched) -> None:
 
 async def test_undecided(journal: SqliteJournal, reader: Reader) -> None:
     """A condition that can't be evaluated is counted, and logged now and then without what stood in it."""
-    routes = (route("undecided", when='user_data.KEY == "x"'), route("false", when="false"))
+    routes = (
+        route("undecided", when='user_data.KEY == "x"'),
+        route("false", when="false"),
+        route("true", when='user_data.OTHER == "secret"'),
+    )
     intake = Intake(journal, routes, SystemClock())
     with capture_logs() as logged:
         for number in range(5):
             await intake.take(batch(message(f"S{number}", "Chatting", userData={"OTHER": "secret"})))
     await intake.take(batch(message("S0", "Chatting", userData={"OTHER": "else"})))  # no transition: nobody is asked
     assert intake.undecided == {"undecided": 5}
+    assert wanted(reader) == {seq: {"true"} for seq in range(1, 6)}
     assert [(line["event"], line["handler"], line["times"]) for line in logged] == [
         ("condition.undecided", "undecided", times) for times in (1, 2, 4)
     ]
-    reasons = {record.because for record in reader.deliveries()}
+    reasons = {record.because for record in reader.deliveries() if record.state is DeliveryState.NOT_WANTED}
     assert reasons == {
         'when: user_data.KEY == "x" can\'t be evaluated: Key not found in map : "KEY"; user_data.KEY is not there',
         "when: false is false",

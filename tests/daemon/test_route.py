@@ -76,7 +76,7 @@ def test_delivery_settings() -> None:
     settings = DeliverySettings()
     assert settings.snapshot == "run"
     assert (settings.attempts, settings.timeout, settings.concurrency) == (10, timedelta(seconds=30), 8)
-    assert settings.backoff == timedelta(seconds=1)
+    assert (settings.backoff, settings.max_late) == (timedelta(seconds=1), timedelta(minutes=1))
     assert Route("idle", Idle()).delivery == settings
     assert DeliverySettings(attempts=1, concurrency=1).attempts == 1
     assert DeliverySettings.model_validate({"attempts": 3, "timeout": "5m", "backoff": "100ms", "concurrency": 1}) == (

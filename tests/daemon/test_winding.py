@@ -60,7 +60,7 @@ async def test_rule_appears(journal: SqliteJournal) -> None:
     await append(journal, draft("S1", "LeftChat", not_wanted=refused), at=after(500))
     await append(journal, draft("S2", "LeftChat"), draft("S3", "Chatting"), at=after(30))
     await append(journal, draft("S4", "LeftChat"), draft("S4", "Completed", before="LeftChat"))
-    assert await wind(journal, route("log", LEFT)) == {"1/log waiting": 800, "2/log waiting": 330}
+    assert await wind(journal, route("log", LEFT), route("other")) == {"1/log waiting": 800, "2/log waiting": 330}
     assert seqs(await lease(journal, now=after(600))) == [2]
 
 
