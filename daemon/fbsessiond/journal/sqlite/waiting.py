@@ -88,7 +88,7 @@ def _end_clocks(connection: sqlite3.Connection, batch: Batch, draft: Draft, seq:
     """
     is_unseen = batch.origin is Origin.SNAPSHOT
     at = to_microseconds(batch.received_at)
-    found = {"agent": batch.agent, "session": draft.change.session, "at": at, "unseen": is_unseen}
+    found = {"agent": batch.agent, "session": draft.change.session, "at": at, "unseen": is_unseen, "seq": seq}
     rows = connection.execute(_SQL["clocks_of_session"], found).fetchall()
     for *names, due_at in rows:
         left = f"the session was {draft.change.after} (entry {seq})"

@@ -1,10 +1,14 @@
 -- remove: a delivery that is withdrawn before it was due
 DELETE FROM pending WHERE handler = ? AND agent = ? AND session = ? AND seq = ?;
 
--- clocks_of_session: those that haven't fired when the session leaves its state; unseen, one that would have counts too
+-- clocks_of_session: those that haven't fired when a session leaves its state; unseen, also the one of that state whose time has come
 SELECT handler, agent, session, seq, wanted_at FROM pending
 WHERE agent = :agent AND session = :session AND wait = 'for' AND lease = 0 AND attempts = 0
-    AND (wanted_at > :at OR :unseen);
+    AND (wanted_at > :at OR (:unseen AND NOT EXISTS (
+        SELECT 1 FROM entries AS e
+        WHERE e.agent = :agent AND e.session = :session AND e.kind = 'transition'
+            AND e.seq > pending.seq AND e.seq < :seq
+    )));
 
 -- clocks_of_handler: all that haven't fired
 SELECT handler, agent, session, seq, wanted_at FROM pending

@@ -128,6 +128,14 @@ class Waiting(Part):
             "the session was Completed (entry 2) when it was seen again: whether it stayed long enough isn't known"
         )
 
+    async def test_left_before_it_was_unseen(self, journal: Journal, reader: Reader) -> None:
+        """A clock whose time had come when its session was seen to leave isn't ended by what a snapshot finds later."""
+        await append(journal, clock(seconds=5))
+        await append(journal, draft("S1", "LeftChat", before="Chatting"), at=after(6))
+        await append(journal, completed(), at=after(900), origin=Origin.SNAPSHOT)
+        assert states(reader) == [(1, "waiting")]
+        assert seqs(await lease(journal, now=after(900))) == [1]
+
     @pytest.mark.parametrize("failed", [False, True])
     async def test_left_when_it_has_fired(self, journal: Journal, reader: Reader, failed: bool) -> None:
         """A clock that has fired isn't withdrawn: it runs, or is tried again."""
