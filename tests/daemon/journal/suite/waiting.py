@@ -90,13 +90,14 @@ class Waiting(Part):
         assert states(reader) == [(1, "due"), (2, "withdrawn"), (3, "due"), (4, "waiting")]
         assert verified(reader) == []
 
-    @pytest.mark.parametrize("between", [(), (draft("S2", "Invited", "log"),)], ids=["at once", "later"])
+    @pytest.mark.parametrize("others", [(), (Wanted("audit", NOW),)], ids=["alone", "beside another"])
     async def test_left_in_the_same_batch_as_begun(
-        self, journal: Journal, reader: Reader, between: Sequence[Draft]
+        self, journal: Journal, reader: Reader, others: Sequence[Wanted]
     ) -> None:
-        """A clock that ends in the batch in which it began is withdrawn, whatever came between."""
-        await append(journal, clock(), *between, completed())
-        assert states(reader)[0] == (1, "withdrawn")
+        """A clock that ends in the batch in which it began is withdrawn, whoever else wanted its entry."""
+        begun = clock()
+        await append(journal, replace(begun, wanted=[*begun.wanted, *others]), completed())
+        assert states(reader)[-1] == (1, "withdrawn")
 
     async def test_what_is_no_transition(self, journal: Journal, reader: Reader) -> None:
         """What doesn't change the state leaves the clock running."""
