@@ -50,8 +50,8 @@ page: .venv/.page $(SERVERS) ## the operator page in a browser: needs Chromium
 docs: .venv/.made ## the pages that are made from the code
 	$(BIN)/python docs/tables.py
 
-bench: .venv/.made $(SERVERS) ## ratios against each step's own limit
-	$(BIN)/python bench/run.py
+bench: .venv/.made $(SERVERS) ## how fast it is, beside its limits; CASES="path …" measures some
+	$(BIN)/python bench/run.py $(CASES)
 
 LOCKING := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" -q

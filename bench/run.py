@@ -1,77 +1,82 @@
-"""Measure each step of the way beside its own limit: the same bytes through plain orjson and `fdatasync`.
+"""Measure how fast it is, each case beside its limit and its peers, and write docs/performance.md.
 
-    python bench/run.py [--rounds 5] [--case NAME]
+    python bench/run.py                       # all of it
+    python bench/run.py sockets latency       # some cases; of the others the page keeps the last run
+    python bench/run.py path --rounds 1       # a look: nothing is kept
+    python bench/run.py --page                # the page again, from bench/results.json
 
-Rounds alternate between ours and the limit, after a warm-up; the figures are medians. Absolute figures are this
-machine's; the ratio is what to read. Only the loopback interface and a temporary folder are used.
+Rounds alternate between the sides, after a warm-up; the figures are medians. Absolute figures are this machine's; the
+ratios are what to read. Only the loopback interface and temporary folders are used. Each case runs in a process of its
+own.
 """
 
 import argparse
-import os
-import platform
-import statistics
+import subprocess
 import sys
-import tempfile
-import time  # noqa: TID251  what a benchmark is about
 from pathlib import Path
 
 import structlog
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from rich.progress import Progress
 
-from cases import CASES, Case
+from cases import CASES
+from measure import Case, Result
+from report import from_json, keep, print_result, run_of, to_json, write_page
+
+ROUNDS = 5
+ROOT = Path(__file__).parent.parent
 
 
-def main() -> None:
-    """Run the cases and print a table."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
+def main() -> int:
+    """Run the cases that are asked for; return 1 where one can't be run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="how many times each side is measured")
-    parser.add_argument("--case", choices=[case.name for case in CASES], help="only this one")
-    arguments = parser.parse_args()
-    table = Table(title=f"{os.cpu_count()} cores, Python {platform.python_version()}, medians of {arguments.rounds}")
-    for column in ("case", "ours/s", "CPU µs", "limit/s", "ratio", "the limit is"):
-        table.add_column(column, justify="left" if column in {"case", "the limit is"} else "right")
-    for case in CASES:
-        if arguments.case in {None, case.name}:
-            table.add_row(*measure(case, arguments.rounds))
-    Console(width=140 if not sys.stdout.isatty() else None).print(table)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"one of {', '.join(case.name for case in CASES)}")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="measure so many of each side, and keep nothing")
+    parser.add_argument("--page", action="store_true", help="only write the page again")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    cases = [case for case in CASES if not asked.cases or case.name in asked.cases]
+    if unknown := set(asked.cases) - {case.name for case in CASES}:
+        parser.error(f"there is no case {', '.join(sorted(unknown))}; see --help")
+    if asked.here:
+        _measure_here(cases[0], asked.rounds)
+        return 0
+    failed = 0 if asked.page else sum(not _run(case, asked.rounds) for case in cases)
+    if asked.page or asked.rounds == ROUNDS:
+        write_page(CASES)
+    return min(failed, 1)
 
 
-def measure(case: Case, rounds: int) -> tuple[str, ...]:
-    """Measure one case: both sides by turns, each round in a folder of its own."""
-    ours: list[float] = []
-    cpu: list[float] = []
-    limit: list[float] = []
-    steps = range(-1, rounds)
-    for number in track(steps, description=case.name, console=Console(stderr=True), disable=not sys.stderr.isatty()):
-        with tempfile.TemporaryDirectory() as folder:
-            seconds, cpu_seconds, count = timed(lambda at=Path(folder): case.ours(at))
-        with tempfile.TemporaryDirectory() as folder:
-            limit_seconds, _, limit_count = timed(lambda at=Path(folder): case.limit(at))
-        if number >= 0:  # the first round warms up
-            ours.append(count / seconds)
-            cpu.append(cpu_seconds / count * 1e6)
-            limit.append(limit_count / limit_seconds)
-    rate, limit_rate = statistics.median(ours), statistics.median(limit)
-    figures = (f"{rate:,.0f}", f"{statistics.median(cpu):.1f}", f"{limit_rate:,.0f}", f"{rate / limit_rate:.2f}")
-    return (case.name, *figures, case.limit_is)
+def _run(case: Case, rounds: int) -> bool:
+    """Run a case, show what it gave, and keep it where it was run whole; False: it can't be run."""
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    if (why_not := case.missing()) is not None:
+        console.print(f"{case.name}: {why_not}")
+        return False
+    if (result := _measure_apart(case, rounds)) is None:
+        console.print(f"{case.name}: failed")
+        return False
+    print_result(case, result, console)
+    if rounds == ROUNDS:
+        keep(run_of(case, result, ROOT))
+    return True
 
 
-def timed(run: object) -> tuple[float, float, int]:
-    """Return wall-clock seconds, CPU seconds of this process, and the count that a run says it handled.
+def _measure_apart(case: Case, rounds: int) -> Result | None:
+    """Measure a case in a process of its own: none leaves memory, threads or a larger heap to the next."""
+    command = (*case.under, sys.executable, __file__, "--here", "--rounds", str(rounds), case.name)
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    return None if ran.returncode else from_json(ran.stdout)
 
-    A run that sets something up first yields once where the clock is to start.
-    """
-    steps = run()  # type: ignore[operator]
-    next(steps)
-    started, cpu_started = time.perf_counter(), time.process_time()
-    count = next(steps)
-    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-    steps.close()
-    return seconds, cpu_seconds, count
+
+def _measure_here(case: Case, rounds: int) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(case.name)
+        result = case.measure(rounds, lambda done, of: progress.update(task, completed=done, total=of))
+    sys.stdout.write(to_json(result))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,5 +1,5 @@
-// A CometD server that sends the sample notification in bursts, over so many sessions by turns.
-// Orders on standard input, a JSON array a line: ["send", {"count": 10000, "burst": 100}]; it listens on loopback.
+// A CometD server that sends the sample notification in bursts, over so many sessions by turns. It listens on loopback.
+// An order on standard input, one JSON array: ["send", {"count": 10000, "burst": 100, "every_ms": 0}].
 'use strict';
 const fs = require('fs');
 const http = require('http');
@@ -8,7 +8,7 @@ const readline = require('readline');
 const modules = path.join(__dirname, '..', 'tests', 'interop', 'node_modules');
 const cometd = require(path.join(modules, 'cometd-nodejs-server'));
 
-const sample = fs.readFileSync(path.join(__dirname, '..', 'tests', 'fixtures', 'documented', 'leave-leftchat.json'), 'utf8');
+const sample = JSON.parse(fs.readFileSync(path.join(__dirname, '..', 'tests', 'fixtures', 'documented', 'leave-leftchat.json'), 'utf8'));
 const SESSIONS = 10000;
 const bayeux = cometd.createCometDServer({timeout: 20000, maxInterval: 10000});
 const server = http.createServer(bayeux.handle);
@@ -19,25 +19,32 @@ bayeux.policy = {canHandshake: (s, m, cb) => cb(undefined, true), canCreate: (s,
 
 let next = 0;
 const notification = () => {
-    const {data, channel} = JSON.parse(sample);
     const session = next % SESSIONS;
-    data.facebooksession.id = `0002DaAVKJ${String(session).padStart(6, '0')}`;
-    data.facebooksession.state = Math.floor(next / SESSIONS) % 2 ? 'LeftChat' : 'Chatting';
+    const id = `0002DaAVKJ${String(session).padStart(6, '0')}`;
+    const state = Math.floor(next / SESSIONS) % 2 ? 'LeftChat' : 'Chatting';
     next += 1;
-    return {channel, data};
+    return {...sample.data, facebooksession: {...sample.data.facebooksession, id, state}};
 };
 
-const send = ({count, burst}) => {
-    let left = count;
-    const go = () => {
-        for (let i = 0; i < Math.min(burst, left); i++) {
-            const {channel, data} = notification();
-            client.deliver(null, channel, data);
-        }
-        left -= burst;
-        if (left > 0) setImmediate(go);
-    };
-    go();
+let left = 0;
+let burst = 0;
+const deliver = () => {
+    for (let i = 0; i < Math.min(burst, left); i++) client.deliver(null, sample.channel, notification());
+    left -= burst;
+};
+
+// The next burst goes out when the client has taken the one before and asks for more; or at a fixed pace.
+const send = order => {
+    ({count: left, burst} = order);
+    if (order.every_ms) {
+        const timer = setInterval(() => left > 0 ? deliver() : clearInterval(timer), order.every_ms);
+    } else {
+        bayeux.addExtension({incoming: (server, session, message, answer) => {
+            if (message.channel === '/meta/connect' && left > 0) deliver();
+            answer(undefined, true);
+        }});
+        deliver();
+    }
 };
 
 server.listen(0, '127.0.0.1', () => console.log(JSON.stringify({port: server.address().port})));
