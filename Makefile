@@ -8,7 +8,7 @@ LINTERS := $(if $(shell command -v podman 2>/dev/null),.venv/.deployment)
 BROWSER := $(if $(shell command -v chromium || command -v chromium-browser || command -v google-chrome),.venv/.page)
 SOURCES := daemon handlers tests bench docs
 
-.PHONY: demo test check format lint types layers tests coverage whole proof page docs bench lock clean debian-packages
+.PHONY: demo test check format lint types layers tests coverage whole proof page docs bench bench-peers lock clean debian-packages
 
 demo: .venv/.made ## the daemon beside a simulated GWS, for half a minute
 	@$(BIN)/python docs/demo/run.py
@@ -53,22 +53,25 @@ docs: .venv/.made ## the pages that are made from the code
 bench: .venv/.made $(SERVERS) ## how fast it is, beside its limits; CASES="path …" measures some
 	$(BIN)/python bench/run.py $(CASES)
 
+bench-peers: .venv/.peers bench/node_modules/.made ## other projects, for the benchmark to compare with
+
 LOCKING := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" -q
 
-lock: ## all locks from pyproject.toml (needs uv): to work on it, to run it, to deploy it, to prove it, to see it in a browser
+lock: ## all locks from pyproject.toml (needs uv): to work on it, to run it, to deploy it, to prove it, to see it in a browser, to compare it
 	$(LOCKING) --all-extras --group dev -o requirements.lock
 	$(LOCKING) --all-extras -c requirements.lock -o requirements-run.lock
 	$(LOCKING) --all-extras --group deployment -c requirements.lock -o requirements-deployment.lock
 	$(LOCKING) --all-extras --group proof -c requirements.lock -o requirements-proof.lock
 	$(LOCKING) --all-extras --group page -c requirements.lock -o requirements-page.lock
+	$(LOCKING) --all-extras --group peers -c requirements.lock -o requirements-peers.lock
 
 debian-packages: ## what the tests with containers, metrics, disk errors and a browser need beside Python (Debian 12, as root)
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(DEBIAN) > /dev/null
 
 clean:
-	rm -rf .venv .demo tests/interop/node_modules dist
+	rm -rf .venv .demo tests/interop/node_modules bench/node_modules dist
 
 .venv/.made: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fbsessiond needs Python 3.11 or later; name it: make PYTHON=python3.12 …")'
@@ -87,6 +90,14 @@ clean:
 
 .venv/.page: requirements-page.lock .venv/.made
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-page.lock
+	@touch $@
+
+.venv/.peers: requirements-peers.lock .venv/.made
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-peers.lock
+	@touch $@
+
+bench/node_modules/.made: bench/package-lock.json
+	npm ci --prefix bench --no-audit --no-fund --loglevel=error
 	@touch $@
 
 tests/interop/node_modules/.made: tests/interop/package-lock.json

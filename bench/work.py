@@ -14,6 +14,7 @@ from fbsessiond.chance import SeededChance
 from fbsessiond.clock import SystemClock
 from fbsessiond.envelope import open_envelope
 from fbsessiond.events import Observe, unobserved
+from fbsessiond.intake import Intake
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.journal.interface import Journal
 from fbsessiond.message import Batch, Message, Origin
@@ -83,21 +84,26 @@ def opened(folder: Path) -> Generator[Journal, None, None]:
 def pipeline_to(journal: Journal, observe: Observe = unobserved) -> tuple[Pipeline, Counting]:
     """Return a pipeline to three handlers, and what counts their deliveries."""
     counting = Counting()
-    routes = [Route(name, counting) for name in HANDLERS]
-    return Pipeline(journal, routes, CLOCK, SeededChance(1), observe=observe), counting
+    return pipeline(journal, [Route(name, counting) for name in HANDLERS], observe), counting
 
 
-async def take(pipeline: Pipeline, batches: Sequence[Batch]) -> None:
+def pipeline(journal: Journal, routes: Sequence[Route], observe: Observe = unobserved) -> Pipeline:
+    """Return a pipeline as the daemon has it, without agents."""
+    intake = Intake(journal, routes, CLOCK, observe=observe)
+    return Pipeline(journal, routes, CLOCK, SeededChance(1), intake=intake, observe=observe)
+
+
+async def take(way: Pipeline, batches: Sequence[Batch]) -> None:
     """Have batches journaled, one after the other."""
     for batch in batches:
-        await pipeline.intake.take(batch)
+        await way.intake.take(batch)
 
 
-async def settle(pipeline: Pipeline, batches: Sequence[Batch] = ()) -> None:
+async def settle(way: Pipeline, batches: Sequence[Batch] = ()) -> None:
     """Have batches journaled, and all that is due handled and settled."""
-    dispatching = asyncio.create_task(pipeline.dispatch.run())
-    await take(pipeline, batches)
-    await pipeline.dispatch.drain()
+    dispatching = asyncio.create_task(way.dispatch.run())
+    await take(way, batches)
+    await way.dispatch.drain()
     dispatching.cancel()
     await asyncio.wait([dispatching])
 

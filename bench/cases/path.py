@@ -15,6 +15,9 @@ from fbsessiond.cometd.source import CometdSettings, CometdSource
 from fbsessiond.gws.access import Access, Basic
 from fbsessiond.service import Pipeline
 from measure import Comparison, Side, Work
+from peers.huey_sqlite import HUEY
+from peers.javascript import JAVASCRIPT
+from peers.jetstream import JETSTREAM
 from server import Server, serving
 from work import CLOCK, COUNT, HANDLERS, bursts, log, messages, opened, pipeline_to, settle
 
@@ -24,8 +27,8 @@ def one_process_ours(folder: Path) -> Generator[Work]:
     """Batches to intake, journal, handlers, and settled."""
     batches = bursts(messages())
     with opened(folder) as journal:
-        pipeline, counting = pipeline_to(journal)
-        yield Work(lambda: asyncio.run(settle(pipeline, batches)), COUNT)
+        way, counting = pipeline_to(journal)
+        yield Work(lambda: asyncio.run(settle(way, batches)), COUNT)
         assert counting.counts[0] == COUNT * len(HANDLERS)
 
 
@@ -47,26 +50,26 @@ def one_process_limit(folder: Path) -> Generator[Work]:
 @contextmanager
 def _sockets_ours(folder: Path) -> Generator[Work]:
     with serving() as server, opened(folder) as journal, asyncio.Runner() as runner:
-        pipeline, counting = pipeline_to(journal)
+        way, counting = pipeline_to(journal)
         stack = AsyncExitStack()
-        runner.run(_connect(stack, server, pipeline))
+        runner.run(connect(stack, server, way))
 
         async def receive() -> None:
             server.send(COUNT)
             while counting.counts[0] < COUNT * len(HANDLERS):
                 await asyncio.sleep(0.01)
-            await pipeline.dispatch.drain()
+            await way.dispatch.drain()
 
         yield Work(lambda: runner.run(receive()), COUNT)
         runner.run(stack.aclose())
 
 
-async def _connect(stack: AsyncExitStack, server: Server, pipeline: Pipeline) -> None:
+async def connect(stack: AsyncExitStack, server: Server, way: Pipeline) -> None:
     """Listen to the server, and dispatch, until the stack is closed."""
     access = await stack.enter_async_context(Access(Basic("agent", "secret")))
     settings = CometdSettings(agent="agent", url=server.url, channels=("/v2/me/*",))
     source = CometdSource(settings, access, clock=CLOCK, chance=SeededChance(1))
-    for work in (pipeline.take_all(source), pipeline.dispatch.run()):
+    for work in (way.take_all(source), way.dispatch.run()):
         stack.push_async_callback(_cancel, asyncio.create_task(work))
     while not source.status.healthy:
         await asyncio.sleep(0.01)
@@ -120,6 +123,11 @@ SOCKETS = Comparison(
     "From a CometD server in another process, over real sockets, to journaled, handled by three handlers, and settled; "
     "order per session kept over 10,000 sessions.",
     Side("fbsessiond", _sockets_ours, "the CometD source and the whole pipeline; `synchronous=FULL`"),
-    [Side("plain client", _sockets_limit, "a bare client, `orjson.loads`, one `fdatasync` a response")],
+    [
+        Side("plain client", _sockets_limit, "a bare client, `orjson.loads`, one `fdatasync` a response"),
+        JAVASCRIPT,
+        JETSTREAM,
+        HUEY,
+    ],
     cpu_at_most=60,
 )

@@ -89,9 +89,9 @@ def _append_limit(folder: Path) -> Generator[Work]:
 @contextmanager
 def _dispatch_ours(folder: Path) -> Generator[Work]:
     with opened(folder) as journal:
-        pipeline, counting = pipeline_to(journal)
-        asyncio.run(take(pipeline, bursts(messages())))
-        yield Work(lambda: asyncio.run(settle(pipeline)), COUNT)
+        way, counting = pipeline_to(journal)
+        asyncio.run(take(way, bursts(messages())))
+        yield Work(lambda: asyncio.run(settle(way)), COUNT)
         assert counting.counts[0] == COUNT * len(HANDLERS)
 
 
