@@ -8,7 +8,7 @@ LINTERS := $(if $(shell command -v podman 2>/dev/null),.venv/.deployment)
 BROWSER := $(if $(shell command -v chromium || command -v chromium-browser || command -v google-chrome),.venv/.page)
 SOURCES := daemon handlers tests bench docs
 
-.PHONY: demo test check format lint types layers tests coverage whole proof page docs bench bench-peers lock clean debian-packages
+.PHONY: demo test check format lint types layers tests coverage whole proof page docs dictionary bench bench-peers lock clean debian-packages
 
 demo: .venv/.made ## the daemon beside a simulated GWS, for half a minute
 	@$(BIN)/python docs/demo/run.py
@@ -49,6 +49,9 @@ page: .venv/.page $(SERVERS) ## the operator page in a browser: needs Chromium
 
 docs: .venv/.made ## the pages that are made from the code
 	$(BIN)/python docs/tables.py
+
+dictionary: .venv/.made ## what a new journal packs by, made from the sample notifications
+	$(BIN)/python tests/make_dictionary.py
 
 bench: .venv/.made $(SERVERS) ## how fast it is, beside its limits; CASES="path …" measures some
 	$(BIN)/python bench/run.py $(CASES)

@@ -1,6 +1,8 @@
 """What goes into a journal in tests: messages, drafts, batches; and the few steps that most tests take."""
 
+import base64
 import json
+import random  # noqa: TID251  noise that can be repeated
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,6 +67,11 @@ def draft(
     kept = json.dumps(merged).encode() if merged else None
     wanted = [Wanted(handler, due_at, wait, throttle) for handler in handlers]
     return Draft(message(document), change, kept, wanted, not_wanted)
+
+
+def noise(length: int, seed: int = 0) -> str:
+    """Return a text that nothing packs much smaller."""
+    return base64.b64encode(random.Random(seed).randbytes(length)).decode()[:length]  # noqa: S311  nothing secret
 
 
 def life(session: str, *handlers: str) -> list[Draft]:

@@ -28,6 +28,7 @@ from daemons import (
     running,
     until,
 )
+from journal_parts import noise
 
 pytestmark = [pytest.mark.node, pytest.mark.skipif(why_not() is not None, reason=why_not() or "")]
 
@@ -164,7 +165,7 @@ async def test_used_up(small: Disk, tmp_path: Path) -> None:
             await daemon.until("session.transition")
             ballast = fill(small, 0)
             for number in range(200):
-                await publisher.publish(document(f"T{number}", "Invited", comment="x" * 20_000))
+                await publisher.publish(document(f"T{number}", "Invited", comment=noise(20_000, number)))
                 if daemon.process.returncode is not None:
                     break
             assert await daemon.ended() == DISK_FAILED
@@ -259,7 +260,7 @@ async def test_full_at_a_checkpoint(tmp_path: Path, is_stopped: bool) -> None:
         try:
             await daemon.until("cometd.resumed")
             for number in range(1 if is_stopped else 500):
-                await publisher.publish(document(f"S{number}", "Invited", comment="x" * 20_000))
+                await publisher.publish(document(f"S{number}", "Invited", comment=noise(20_000, number)))
                 if daemon.process.returncode is not None:
                     break
             if is_stopped:

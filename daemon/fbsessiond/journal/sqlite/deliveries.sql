@@ -7,7 +7,8 @@ SELECT :handler, :agent, :session, :seq, :due_at, :wait,
 
 -- find_due: the deliveries of a handler that are due, the longest due first
 SELECT p.attempts, p.wanted_at, p.wait,
-    e.seq, e.received_at, e.origin, e.agent, e.channel, e.session, e.kind, e.before, e.after, e.notification, e.document
+    e.seq, e.received_at, e.origin, e.agent, e.channel, e.session, e.kind, e.before, e.after,
+    unpack(e.notification), unpack(e.document)
 FROM pending AS p JOIN entries AS e ON e.seq = p.seq
 WHERE p.handler = ? AND p.due_at <= ? ORDER BY p.due_at LIMIT ?;
 

@@ -3,7 +3,8 @@ SELECT coalesce(max(seq), 0) FROM entries;
 
 -- append: one notification
 INSERT INTO entries (seq, received_at, origin, agent, channel, session, kind, before, after, notification, document, checksum)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,
+    pack(?, (SELECT max(number) FROM dictionaries)), pack(?, (SELECT max(number) FROM dictionaries)), ?);
 
 -- keep_session: what is known of a session from here on; a state that stays keeps the time of its entry
 INSERT INTO sessions (agent, session, state, since, seq) VALUES (?, ?, ?, ?, ?)
@@ -12,7 +13,7 @@ ON CONFLICT (agent, session) DO UPDATE SET
     state = excluded.state, seq = excluded.seq, document = NULL, checksum = NULL;
 
 -- known: a session's last entry, or its document once that entry is forgotten
-SELECT s.document, e.document, e.notification
+SELECT s.document, unpack(e.document), unpack(e.notification)
 FROM sessions AS s LEFT JOIN entries AS e ON e.seq = s.seq
 WHERE s.agent = ? AND s.session = ?;
 
@@ -20,7 +21,8 @@ WHERE s.agent = ? AND s.session = ?;
 SELECT session, state FROM sessions WHERE agent = ? AND state NOT IN ('Completed', 'Revoked', 'Vanished');
 
 -- standing: of each session that could still change, the entry that brought it to its state
-SELECT e.seq, e.received_at, e.origin, e.agent, e.channel, e.session, e.kind, e.before, e.after, e.notification, e.document
+SELECT e.seq, e.received_at, e.origin, e.agent, e.channel, e.session, e.kind, e.before, e.after,
+    unpack(e.notification), unpack(e.document)
 FROM sessions AS s JOIN entries AS e ON e.seq = (
     SELECT max(seq) FROM entries WHERE session = s.session AND agent = s.agent AND kind = 'transition'
 )
@@ -30,15 +32,20 @@ WHERE s.state NOT IN ('Completed', 'Revoked', 'Vanished') ORDER BY e.seq;
 SELECT EXISTS (SELECT 1 FROM entries WHERE session = ? AND agent = ? AND seq > ? AND kind <> 'messages');
 
 -- notifications: of a session, after a place
-SELECT seq, notification FROM entries WHERE session = ? AND agent = ? AND seq > ? ORDER BY seq;
+SELECT seq, unpack(notification) FROM entries WHERE session = ? AND agent = ? AND seq > ? ORDER BY seq;
 
 -- read: for a person
-SELECT seq, received_at, origin, agent, channel, session, kind, before, after, notification, document, checksum
+SELECT seq, received_at, origin, agent, channel, session, kind, before, after, unpack(notification), unpack(document)
 FROM entries WHERE seq > :after_seq AND (:agent IS NULL OR agent = :agent) ORDER BY seq;
 
 -- read_session: the same for one session, by its index
-SELECT seq, received_at, origin, agent, channel, session, kind, before, after, notification, document, checksum
+SELECT seq, received_at, origin, agent, channel, session, kind, before, after, unpack(notification), unpack(document)
 FROM entries WHERE session = :session AND seq > :after_seq AND (:agent IS NULL OR agent = :agent) ORDER BY seq;
+
+-- check: all of them with their checksums, what is damaged as NULL
+SELECT seq, received_at, origin, agent, channel, session, kind, before, after,
+    unpack_if_sound(notification), unpack_if_sound(document), checksum
+FROM entries ORDER BY seq;
 
 -- read_back: from the last one
 SELECT seq, received_at FROM entries ORDER BY seq DESC;

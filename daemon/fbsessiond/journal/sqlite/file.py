@@ -5,13 +5,16 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Generator
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal
 
 from fbsessiond.chance import new_identity, new_key
 from fbsessiond.errors import JournalError
+from fbsessiond.journal.packing import Packing, shipped_dictionary
 from fbsessiond.journal.records import DiskSpace
+from fbsessiond.journal.sqlite.rows import CHANGED, checksum
 
 APPLICATION_ID: Final = 0x46425364
 """Marks an SQLite file as a journal of fbsessiond: "FBSd"."""
@@ -42,6 +45,18 @@ def fact(connection: sqlite3.Connection, name: str) -> bytes:
         raise ValueError(f"the journal's {name} is lost")
     value: bytes = row[0]
     return value
+
+
+def dictionary(connection: sqlite3.Connection, number: int) -> bytes:
+    """Return the dictionary of a number. Raises `LookupError` or `ValueError` where it is lost or was changed."""
+    query = "SELECT number, seq, content, checksum FROM dictionaries WHERE number = ?"
+    row = connection.execute(query, (number,)).fetchone()
+    if row is None:
+        raise LookupError(f"the journal's dictionary {number} is lost")
+    if checksum(row[:-1]) != row[-1]:
+        raise ValueError(f"dictionary {number}: {CHANGED}")
+    content: bytes = row[2]
+    return content
 
 
 def schema(connection: sqlite3.Connection) -> dict[str, str | None]:
@@ -167,10 +182,31 @@ def _connected(path: Path) -> Generator[sqlite3.Connection, None, None]:
     connection = sqlite3.connect(path, isolation_level=None, timeout=5)
     try:
         _check(connection, path)
+        _register_packing(connection)
         yield connection
     except BaseException:
         connection.close()
         raise
+
+
+def _register_packing(connection: sqlite3.Connection) -> None:
+    """Have queries pack and unpack: `pack(content, dictionary)`, `unpack(packed)`; NULL is NULL."""
+    packing = Packing(partial(dictionary, connection))
+
+    def pack(content: bytes | None, number: int) -> bytes | None:
+        return None if content is None else packing.pack(content, number)
+
+    def unpack(packed: bytes | None) -> bytes | None:
+        return None if packed is None else packing.unpack(packed)
+
+    def unpack_if_sound(packed: bytes | None) -> bytes | None:
+        try:
+            return unpack(packed)
+        except (LookupError, ValueError, sqlite3.Error):
+            return None
+
+    for function, arguments in ((pack, 2), (unpack, 1), (unpack_if_sound, 1)):
+        connection.create_function(function.__name__, arguments, function, deterministic=True)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -203,6 +239,8 @@ def _migrate(connection: sqlite3.Connection) -> None:
         marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {following};"
         connection.executescript(f"BEGIN IMMEDIATE; {script} {marks}")
         connection.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?)", facts)
+        first = (1, 1, shipped_dictionary())
+        connection.execute("INSERT OR IGNORE INTO dictionaries VALUES (?, ?, ?, ?)", (*first, checksum(first)))
         connection.execute("COMMIT")
 
 

@@ -24,7 +24,7 @@ from fbsessiond.journal.records import (
     SessionRecord,
     Statistics,
 )
-from fbsessiond.journal.sqlite import acts, deliveries, entries, follow_ups, gaps, quarantine, reveals
+from fbsessiond.journal.sqlite import acts, deliveries, dictionaries, entries, follow_ups, gaps, quarantine, reveals
 from fbsessiond.journal.sqlite.file import MEMORY, fact, open_to_read, open_to_write, schema
 from fbsessiond.journal.sqlite.rows import from_microseconds, to_microseconds
 from fbsessiond.reveal import Reveal
@@ -225,7 +225,15 @@ class SqliteReader(Reader):
         connection = self._connection
         yield lambda: _structure(connection)
         yield lambda: entries.check(connection, progress)
-        for part in (quarantine.check, entries.check_sessions, deliveries.check, follow_ups.check, gaps.check):
+        parts = (
+            dictionaries.check,
+            quarantine.check,
+            entries.check_sessions,
+            deliveries.check,
+            follow_ups.check,
+            gaps.check,
+        )
+        for part in parts:
             yield partial(part, connection)
 
     def _unreadable(self) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ SELECT first, (
 DELETE FROM sessions WHERE seq >= ? AND seq < ? AND state IN ('Completed', 'Revoked', 'Vanished');
 
 -- sessions_of_entries: sessions whose document goes with its entry, and has to be kept
-SELECT s.agent, s.session, e.document, e.notification FROM sessions AS s JOIN entries AS e ON e.seq = s.seq
+SELECT s.agent, s.session, unpack(e.document), unpack(e.notification) FROM sessions AS s JOIN entries AS e ON e.seq = s.seq
 WHERE s.seq >= ? AND s.seq < ?;
 
 -- keep_document: of a session whose entry goes

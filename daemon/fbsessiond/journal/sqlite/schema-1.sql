@@ -9,6 +9,14 @@ CREATE TABLE facts (
 
 CREATE INDEX facts_in_full ON facts (value);
 
+-- What entries are packed by: each says which one by its number. The last is used for new ones.
+CREATE TABLE dictionaries (
+    number INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL,           -- the first entry that is packed by it
+    content BLOB NOT NULL,
+    checksum INTEGER NOT NULL       -- CRC-32 of all the other columns
+) STRICT;
+
 CREATE TABLE entries (
     seq INTEGER PRIMARY KEY,        -- dense
     received_at INTEGER NOT NULL,
@@ -19,9 +27,9 @@ CREATE TABLE entries (
     kind TEXT NOT NULL,
     before TEXT,
     after TEXT,
-    notification BLOB NOT NULL,     -- word for word
-    document BLOB,                  -- the session's merged document, where the notification's own part isn't all of it
-    checksum INTEGER NOT NULL       -- CRC-32 of all the other columns
+    notification BLOB NOT NULL,     -- word for word, packed
+    document BLOB,                  -- the session's merged document, packed; where the notification's part isn't all of it
+    checksum INTEGER NOT NULL       -- CRC-32 of all the other columns, unpacked
 ) STRICT;
 
 CREATE INDEX entries_by_session ON entries (session, seq) WHERE session IS NOT NULL;

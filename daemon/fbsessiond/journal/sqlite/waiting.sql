@@ -15,7 +15,8 @@ SELECT handler, agent, session, seq, wanted_at FROM pending
 WHERE handler = ? AND wait = 'for' AND lease = 0 AND attempts = 0;
 
 -- entries_of_clocks: what these came from
-SELECT e.seq, e.received_at, e.origin, e.agent, e.channel, e.session, e.kind, e.before, e.after, e.notification, e.document
+SELECT e.seq, e.received_at, e.origin, e.agent, e.channel, e.session, e.kind, e.before, e.after,
+    unpack(e.notification), unpack(e.document)
 FROM pending AS p JOIN entries AS e ON e.seq = p.seq
 WHERE p.handler = ? AND p.wait = 'for' AND p.lease = 0 AND p.attempts = 0;
 

@@ -27,7 +27,7 @@ from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY, Lock
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from fbsessiond.message import Batch, Origin
-from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, retry_quarantined, settle
+from journal_parts import NOW, after, append, draft, kill, lease, misfit, noise, other, retry_quarantined, settle
 
 
 class InMemory(Engine):
@@ -312,7 +312,7 @@ async def test_full_disk(journal: SqliteJournal, path: Path) -> None:
     results = await asyncio.gather(
         settle(journal, one),
         append(journal, draft("S2"), misfit()),
-        append(journal, draft("S3", comment="x" * 1_000_000)),
+        append(journal, draft("S3", comment=noise(1_000_000))),
         lease(journal, "audit"),
         return_exceptions=True,
     )
@@ -366,9 +366,9 @@ async def test_failed(journal: SqliteJournal) -> None:
 async def test_failed_checkpoint(journal: SqliteJournal, path: Path) -> None:
     """A log that can't be moved into the file fails the journal as a commit does; what was committed is there."""
     journal.log.most_bytes = 0
-    await append(journal, draft("S1", comment="x" * 100_000))
+    await append(journal, draft("S1", comment=noise(100_000)))
     with no_longer_than(path), pytest.raises(JournalError, match=r"the journal failed: .*disk"):
-        await append(journal, draft("S2", comment="x" * 10_000))
+        await append(journal, draft("S2", comment=noise(10_000)))
     with pytest.raises(JournalError, match=r"the journal failed: .*disk"):
         await append(journal, draft("S3"))
     journal.close()
@@ -379,7 +379,7 @@ async def test_failed_checkpoint(journal: SqliteJournal, path: Path) -> None:
 
 async def test_failed_checkpoint_at_the_end(journal: SqliteJournal, path: Path) -> None:
     """Closing says so where the log can't be moved, and lets the file go: the next one finds all of it."""
-    await append(journal, draft("S1", comment="x" * 100_000))
+    await append(journal, draft("S1", comment=noise(100_000)))
     with no_longer_than(path), pytest.raises(JournalError, match=r"the journal failed: .*disk"):
         journal.close()
     again = SqliteJournal(path, NOW)

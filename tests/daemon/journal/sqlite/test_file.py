@@ -146,6 +146,7 @@ def test_timed_moves(path: Path) -> None:
 SUMMED = {
     "entries": {"received_at", "origin", "agent", "channel", "session", "kind", "before", "after", "notification"}
     | {"seq", "document", "checksum"},
+    "dictionaries": {"number", "seq", "content", "checksum"},
     "acts": {"id"},
     "gaps": {"id"},
     "reveals": {"id"},

@@ -1,6 +1,7 @@
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,12 +11,12 @@ from daemon.journal.suite.engine import verified
 from daemon.journal.suite.follow_ups import PARKED, ask, comment, end, ids, lease_follow_ups
 from fbsessiond.errors import JournalError
 from fbsessiond.gap import GapCause
+from fbsessiond.journal.packing import shipped_dictionary
 from fbsessiond.journal.records import DeliveryState
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from journal_parts import (
-    CHANNEL,
     NOW,
     after,
     append,
@@ -174,23 +175,16 @@ def test_flipped_bit_in_a_number(reader: SqliteReader, path: Path, column: str) 
     assert f"{where}: its checksum doesn't fit: it was changed after it was written" in found(reader)
 
 
-WORDS = {
-    "origin": b"live",
-    "agent": b"agent1",
-    "channel": CHANNEL.encode(),
-    "session": b"S1",
-    "kind": b"transition",
-    "before": b"Invited",
-    "after": b"Chatting",
-}
+WORDS = ("origin", "agent", "channel", "session", "kind", "before", "after")
 
 
 @pytest.mark.parametrize("column", [*WORDS, "notification", "document"])
 @pytest.mark.parametrize("bit", [0, 3, 7])
 def test_flipped_bit(reader: SqliteReader, path: Path, column: str, bit: int) -> None:
     """Verifying finds one flipped bit in any text of an entry, UTF-8 or not any more, and says which entry."""
-    entry = next(reader.entries(after_seq=4))
-    flipped = bytearray(WORDS.get(column) or getattr(entry, column))
+    with closing(sqlite3.connect(path)) as connection:
+        stored = connection.execute(f"SELECT CAST({column} AS BLOB) FROM entries WHERE seq = 5").fetchone()[0]  # noqa: S608
+    flipped = bytearray(stored)
     flipped[-1] ^= 1 << bit
     damage(path, column, bytes(flipped), form="CAST(? AS TEXT)" if column in WORDS else "?")
     first, *others = found(reader)
@@ -212,6 +206,23 @@ def test_damaged_quarantine(reader: SqliteReader, path: Path, column: str, value
     """Verifying finds a quarantined message that isn't what it was."""
     damage(path, column, value, table="quarantine", seq=4)
     assert found(reader) == ["quarantine 4: its checksum doesn't fit: it was changed after it was written"]
+
+
+def test_damaged_dictionary(reader: SqliteReader, path: Path) -> None:
+    """Verifying finds a dictionary that isn't what it was, and each entry that can't be unpacked without it."""
+    damage(path, "content", shipped_dictionary()[:-1] + b"\0", table="dictionaries", seq=1)
+    lines = found(reader)
+    changed = "its checksum doesn't fit: it was changed after it was written"
+    assert f"dictionary 1: {changed}" in lines
+    assert [line for line in lines if line.startswith("entry")] == [f"entry {seq}: {changed}" for seq in range(3, 8)]
+    with pytest.raises(JournalError, match=r"journal\.db: can't read the journal"):
+        list(reader.entries())
+
+
+def test_lost_dictionary(reader: SqliteReader, path: Path) -> None:
+    """Verifying finds each entry whose dictionary is lost."""
+    change(path, "DELETE FROM dictionaries")
+    assert len([line for line in found(reader) if line.startswith("entry")]) == 5
 
 
 def test_damaged_document(reader: SqliteReader, path: Path) -> None:

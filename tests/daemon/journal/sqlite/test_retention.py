@@ -6,7 +6,7 @@ from fbsessiond.errors import JournalError
 from fbsessiond.journal.records import Draft
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.retention import BITE_ENTRIES
-from journal_parts import NOW, after, append, draft, kill, misfit, other
+from journal_parts import NOW, after, append, draft, kill, misfit, noise, other
 
 
 def chatting(count: int) -> list[Draft]:
@@ -88,21 +88,21 @@ async def test_follow_up_that_is_not_done(journal: SqliteJournal, state: str) ->
 
 async def test_by_size(journal: SqliteJournal) -> None:
     """A journal that is too large forgets what is young, but no more than it must."""
-    await append(journal, *[draft("S1", comment="x" * 10_000) for _ in range(1_000)])
+    await append(journal, *[draft("S1", comment=noise(10_000, number)) for number in range(1_000)])
     assert await prune(journal, NOW, 20_000_000) == []
     assert sum(await prune(journal, NOW, 6_000_000)) in range(400, 601)
 
 
 async def test_free_pages_do_not_count(journal: SqliteJournal) -> None:
     """A journal is as large as what is in it: pages that are free already make it no larger."""
-    await append(journal, *[draft("S1", comment="x" * 10_000) for _ in range(1_000)])
+    await append(journal, *[draft("S1", comment=noise(10_000, number)) for number in range(1_000)])
     journal.connection.execute("DELETE FROM entries WHERE seq <= 900")
     assert await journal.prune(NOW, 6_000_000) == 0
 
 
 async def test_pages_given_back(journal: SqliteJournal) -> None:
     """What is forgotten leaves the file, too."""
-    await append(journal, *[draft("S1", comment="x" * 10_000) for _ in range(2_000)])
+    await append(journal, *[draft("S1", comment=noise(10_000, number)) for number in range(2_000)])
     (before,) = journal.connection.execute("PRAGMA page_count").fetchone()
     await prune(journal, after(60))
     assert journal.connection.execute("PRAGMA freelist_count").fetchone() == (0,)
@@ -113,7 +113,7 @@ async def test_pages_given_back(journal: SqliteJournal) -> None:
 async def test_damaged_entry(journal: SqliteJournal) -> None:
     """An entry that is damaged isn't forgotten with all that is known of its session: that is a failure."""
     await append(journal, draft("S1", "Chatting"), other())
-    journal.connection.execute("UPDATE entries SET notification = x'7b7d' WHERE seq = 1")
+    journal.connection.execute("UPDATE entries SET notification = pack(x'7b7d', 1) WHERE seq = 1")
     with pytest.raises(JournalError, match="no part on session S1"):
         await journal.prune(after(60), None)
     assert journal.connection.execute("SELECT count(*) FROM entries").fetchone() == (2,)

@@ -5,7 +5,7 @@ import pytest
 from daemon.journal.suite.engine import Part, prune, verified
 from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.session import TERMINAL_STATES, VANISHED
-from journal_parts import NOW, after, append, draft, kill, lease, misfit, other, repeat, retry, seqs, settle
+from journal_parts import NOW, after, append, draft, kill, lease, misfit, noise, other, repeat, retry, seqs, settle
 
 
 class Forgetting(Part):
@@ -44,7 +44,7 @@ class Forgetting(Part):
 
     async def test_by_size(self, journal: Journal, reader: Reader) -> None:
         """A journal that is too large forgets its oldest entries, however young, until it isn't; its space shrinks."""
-        await append(journal, *[draft("S1", comment="x" * 6_000) for _ in range(2_000)])
+        await append(journal, *[draft("S1", comment=noise(6_000, number)) for number in range(2_000)])
         most_bytes = reader.statistics().bytes // 2
         assert await prune(journal, NOW, 2 * most_bytes + 4096) == []
         assert sum(await prune(journal, NOW, most_bytes)) in range(900, 1_300)
