@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from fbsessiond.conditions import Candidate, Condition, why_not
 from fbsessiond.dates import from_timestamp_seconds, iso, parse_date
 from fbsessiond.durations import LONGEST, format_duration, parse_duration
-from fbsessiond.journal.sqlite.rows import from_microseconds, to_microseconds
+from fbsessiond.journal.sql.rows import from_microseconds, to_microseconds
 from fbsessiond.message import Origin
 
 MILLISECOND = timedelta(milliseconds=1)

@@ -1,4 +1,4 @@
-"""`python -m tests.mutation transition.py journal/sqlite/gaps.sql`: judge the mutants of some files, or of all."""
+"""`python -m tests.mutation transition.py journal/sql/gaps.sql`: judge the mutants of some files, or of all."""
 
 import argparse
 import sys

@@ -83,7 +83,7 @@ class Place:
 
     def _reread(self) -> None:
         """Read the queries anew."""
-        read = sys.modules["fbsessiond.journal.sqlite.file"].read_queries
+        read = sys.modules["fbsessiond.journal.sql.queries"].read_queries
         self.queries.update(read(self.file.name))
 
 

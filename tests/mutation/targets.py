@@ -16,11 +16,11 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = PurePosixPath("daemon/fbsessiond")
 TESTS = PurePosixPath("tests/daemon")
 
-SQLITE: Sequence[str] = ("journal/sqlite/test_engine.py", "journal/sqlite/test_reader.py")
+SQLITE: Sequence[str] = ("journal/sql/test_engine.py", "journal/sqlite/test_engine.py", "journal/sqlite/test_reader.py")
 
 NEIGHBOURS: Mapping[str, Sequence[str]] = {
     "transition.py": ("test_intake.py",),
-    "gap.py": ("journal/sqlite/test_gaps.py", "test_reconciling.py", "cli/test_coverage.py"),
+    "gap.py": ("journal/sql/test_gaps.py", "test_reconciling.py", "cli/test_coverage.py"),
     "conditions.py": ("test_route.py", "test_configuration.py"),
     "expression.py": ("test_conditions.py",),
     "winding.py": ("test_dispatch.py",),
@@ -35,17 +35,25 @@ NEIGHBOURS: Mapping[str, Sequence[str]] = {
     "journal_evidence.py": ("test_follow_ups.py",),
     "cometd/proving.py": ("cometd/test_proofs.py", "cometd/test_resuming.py", "cometd/test_client.py"),
     "cometd/handover.py": ("cometd/test_reception.py", "cometd/test_client.py", "cometd/test_source.py"),
-    "journal/documents.py": ("test_dispatch.py", "journal/sqlite/test_engine.py"),
-    "journal/records.py": ("journal/sqlite/test_engine.py", "test_dispatch.py"),
-    "journal/interface.py": ("journal/sqlite/test_engine.py",),
+    "journal/documents.py": ("test_dispatch.py", "journal/sql/test_engine.py"),
+    "journal/records.py": ("journal/sql/test_engine.py", "test_dispatch.py"),
+    "journal/interface.py": ("journal/sql/test_engine.py",),
     "journal/engines.py": ("cli/test_application.py",),
     **{
-        f"journal/sqlite/{name}": SQLITE
+        f"journal/{name}": SQLITE
         for name in (
-            *("deliveries.py", "engine.py", "entries.py", "file.py", "follow_ups.py", "gaps.py", "quarantine.py"),
-            *("reader.py", "retention.py", "reveals.py", "rows.py", "waiting.py"),
-            *("deliveries.sql", "entries.sql", "follow_ups.sql", "gaps.sql", "quarantine.sql", "retention.sql"),
-            *("reveals.sql", "waiting.sql"),
+            *("sql/deliveries.py", "sql/engine.py", "sql/entries.py", "sql/follow_ups.py", "sql/gaps.py"),
+            *(
+                "sql/quarantine.py",
+                "sql/queries.py",
+                "sql/reader.py",
+                "sql/retention.py",
+                "sql/reveals.py",
+                "sql/rows.py",
+            ),
+            *("sql/waiting.py", "sqlite/engine.py", "sqlite/file.py", "sqlite/reader.py"),
+            *("sql/deliveries.sql", "sql/entries.sql", "sql/follow_ups.sql", "sql/gaps.sql", "sql/quarantine.sql"),
+            *("sql/retention.sql", "sql/reveals.sql", "sql/waiting.sql"),
         )
     },
 }

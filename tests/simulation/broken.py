@@ -22,7 +22,8 @@ from fbsessiond.follow_up import Progress
 from fbsessiond.intake import Intake
 from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.records import DeliveryState, Lease, Settlement
-from fbsessiond.journal.sqlite import deliveries, entries, file, gaps, waiting
+from fbsessiond.journal.sql import deliveries, entries, gaps, waiting
+from fbsessiond.journal.sqlite import file
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.lane import Worker
 from fbsessiond.message import Batch

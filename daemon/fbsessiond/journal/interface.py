@@ -3,7 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
@@ -39,6 +39,11 @@ FOLLOW_UPS = "/follow-ups"
 
 Timed: TypeAlias = Callable[[Literal["commit", "checkpoint"]], AbstractContextManager[None]]
 """Surrounds each step of that kind, for whoever wants to know how long it takes."""
+
+
+def untimed(_: str) -> AbstractContextManager[None]:
+    """Surround a step with nothing."""
+    return nullcontext()
 
 
 def gaps_of(agent: str) -> str:

@@ -1,4 +1,4 @@
-from fbsessiond.journal.interface import FOLLOW_UPS, gaps_of
+from fbsessiond.journal.interface import FOLLOW_UPS, gaps_of, untimed
 
 
 def test_names_of_wakes() -> None:
@@ -7,3 +7,9 @@ def test_names_of_wakes() -> None:
     assert len(names) == 4
     assert {"/follow-ups", "/gaps/agent1"} < names  # as the log has them
     assert all(name.startswith("/") for name in names)
+
+
+def test_untimed() -> None:
+    """Whoever wants no times has a step surrounded with nothing."""
+    with untimed("commit") as nothing:
+        assert nothing is None

@@ -12,9 +12,11 @@ from typing import Final, Literal
 
 from fbsessiond.chance import new_identity, new_key
 from fbsessiond.errors import JournalError
+from fbsessiond.journal.interface import untimed
 from fbsessiond.journal.packing import Packing, shipped_dictionary
 from fbsessiond.journal.records import DiskSpace
-from fbsessiond.journal.sqlite.rows import CHANGED, checksum
+from fbsessiond.journal.sql.dictionaries import dictionary
+from fbsessiond.journal.sql.rows import checksum
 
 APPLICATION_ID: Final = 0x46425364
 """Marks an SQLite file as a journal of fbsessiond: "FBSd"."""
@@ -27,36 +29,6 @@ MEMORY: Final = Path(":memory:")
 _PAGE_BYTES: Final = 4096
 
 _HERE = files("fbsessiond.journal.sqlite")
-
-
-def read_queries(name: str) -> dict[str, str]:
-    """Return the queries of a file by name: each stands under a comment `-- name: what it does`."""
-    queries: dict[str, str] = {}
-    for part in _HERE.joinpath(name).read_text().split("-- ")[1:]:
-        title, _, body = part.partition("\n")
-        queries[title.partition(":")[0]] = body.strip().rstrip(";")
-    return queries
-
-
-def fact(connection: sqlite3.Connection, name: str) -> bytes:
-    """Return what the journal keeps about itself: its `identity`, its `redaction_key`. Raises `ValueError`."""
-    row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-    if row is None:
-        raise ValueError(f"the journal's {name} is lost")
-    value: bytes = row[0]
-    return value
-
-
-def dictionary(connection: sqlite3.Connection, number: int) -> bytes:
-    """Return the dictionary of a number. Raises `LookupError` or `ValueError` where it is lost or was changed."""
-    query = "SELECT number, seq, content, checksum FROM dictionaries WHERE number = ?"
-    row = connection.execute(query, (number,)).fetchone()
-    if row is None:
-        raise LookupError(f"the journal's dictionary {number} is lost")
-    if checksum(row[:-1]) != row[-1]:
-        raise ValueError(f"dictionary {number}: {CHANGED}")
-    content: bytes = row[2]
-    return content
 
 
 def schema(connection: sqlite3.Connection) -> dict[str, str | None]:
@@ -114,11 +86,6 @@ def space_at(path: Path) -> DiskSpace:
     return DiskSpace(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 
-def untimed(_: str) -> contextlib.AbstractContextManager[None]:
-    """Surround a step with nothing."""
-    return contextlib.nullcontext()
-
-
 class Log:
     """The write-ahead log, which is moved into the file when it is long enough.
 
@@ -149,6 +116,23 @@ class Log:
             with self.timed("checkpoint"):
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             self._begin_changes, self._bytes = self._connection.total_changes, 0
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Return how much of a journal's file is in use."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    used: int = (pages - free) * size
+    return used
+
+
+def give_back(connection: sqlite3.Connection, pages: int) -> None:
+    """Give so many pages that are free back to the file system, in a transaction of its own.
+
+    As a script, since `execute` stops after the statement's first step, which is one page.
+    """
+    connection.executescript(f"PRAGMA incremental_vacuum({pages})")
 
 
 class Lock:

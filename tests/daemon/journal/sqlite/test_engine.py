@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from daemon.journal.conformance import DurableConformance, JournalConformance
+from daemon.journal.conformance import DurableConformance
 from daemon.journal.suite.engine import Engine, verified
 from daemon.journal.suite.follow_up_model import DurableFollowUpHistories, FollowUpHistories
 from daemon.journal.suite.follow_ups import ask, comment, lease_follow_ups
@@ -56,13 +56,6 @@ class InFile(Engine):
         """Open the file as a reading verb does."""
         assert journal
         return SqliteReader(self.path)
-
-
-class TestInMemory(JournalConformance):
-    @pytest.fixture
-    def engine(self) -> Engine:
-        """Return journals in memory."""
-        return InMemory()
 
 
 class TestInFile(DurableConformance):
@@ -252,7 +245,7 @@ async def test_arrivals_left(journal: SqliteJournal) -> None:
     with journal.arrivals("agent1", "S1"), journal.arrivals("agent1", "S2"), journal.arrivals("agent1", "S1"):
         await append(journal, draft("S1"), draft("S3"))
     assert journal._arrivals == {}  # pyright: ignore[reportPrivateUsage]
-    assert journal._arrived == []  # pyright: ignore[reportPrivateUsage]
+    assert journal._arrived == set()  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_since(journal: SqliteJournal) -> None:

@@ -1,5 +1,4 @@
 import os
-import re
 import signal
 import sqlite3
 import subprocess
@@ -21,17 +20,10 @@ from fbsessiond.journal.sqlite.file import (
     SCHEMA_VERSION,
     Lock,
     Log,
-    fact,
     open_to_read,
     open_to_write,
-    read_queries,
     schema,
     space_at,
-)
-
-PACKAGE = "fbsessiond.journal.sqlite"
-QUERIES = sorted(
-    one.name for one in files(PACKAGE).iterdir() if one.name.endswith(".sql") and not one.name.startswith("schema-")
 )
 
 HOLD = """
@@ -57,70 +49,6 @@ def change(path: Path, script: str) -> None:
     """Change an SQLite file as somebody else would."""
     connection = sqlite3.connect(path)
     connection.executescript(script)
-    connection.close()
-
-
-def explain(connection: sqlite3.Connection, how: str, query: str) -> list[str]:
-    """Return what SQLite would do, a line each."""
-    parameters: Any = dict.fromkeys(re.findall(r":(\w+)", query), 1) or [1] * query.count("?")
-    return [str(row[-1]) for row in connection.execute(f"{how} {query}", parameters)]
-
-
-@pytest.mark.parametrize("name", QUERIES)
-def test_queries(name: str) -> None:
-    """Each query has a name and is one statement, which SQLite understands."""
-    connection = open_to_write(MEMORY)
-    queries = read_queries(name)
-    assert len(queries) == files(PACKAGE).joinpath(name).read_text().count("-- ")
-    for title, query in queries.items():
-        assert title.isidentifier()
-        assert explain(connection, "EXPLAIN", query)
-    connection.close()
-
-
-HOT = {
-    "entries.sql": "append keep_session known open_sessions notifications read_session",
-    "deliveries.sql": """
-        append find_due lease remove_pending append_settled promote postpone next_due
-        read read_settled revive step_back append_revived drop forget
-    """,
-    "acts.sql": "append read_subject read_since forget",
-    "quarantine.sql": "append retries release keep read retry drop forget",
-    "gaps.sql": "watch chain add_gap prove agree close unclosed",
-    "retention.sql": "range forget_finished sessions_of_entries keep_document forget_entries",
-}
-"""Those of follow-ups have a test of their own; what looks for an agent's last gap reads from the table's end."""
-
-
-@pytest.mark.parametrize(("file", "name"), [(file, name) for file, names in HOT.items() for name in names.split()])
-def test_hot_queries(file: str, name: str) -> None:
-    """No query that runs again and again, or that is asked for one thing, goes through a whole table."""
-    connection = open_to_write(MEMORY)
-    plan = explain(connection, "EXPLAIN QUERY PLAN", read_queries(file)[name])
-    few = ("SCAN CONSTANT ROW", "SCAN oldest")
-    assert [step for step in plan if step.startswith("SCAN") and step not in few] == []
-    assert [step for step in plan if "TEMP B-TREE" in step] == []
-    connection.close()
-
-
-@pytest.mark.parametrize(
-    ("file", "name"),
-    [
-        ("deliveries.sql", "backlog"),
-        ("deliveries.sql", "next_due"),
-        ("deliveries.sql", "count_dead"),
-        ("follow_ups.sql", "backlog"),
-        ("follow_ups.sql", "next_due"),
-        ("quarantine.sql", "count"),
-    ],
-)
-def test_scraped_queries(file: str, name: str) -> None:
-    """What is looked up at each scrape for metrics is counted by an index, or a key, of what is still to be done."""
-    connection = open_to_write(MEMORY)
-    plan = explain(connection, "EXPLAIN QUERY PLAN", read_queries(file)[name])
-    reads = [step for step in plan if step.startswith(("SCAN", "SEARCH")) and "(subquery" not in step]
-    by = r"USING (COVERING INDEX \w+ \(|PRIMARY KEY \(|INDEX (settled_dead|follow_ups_stuck)$)"
-    assert [bool(re.search(by, step)) for step in reads] == [True]
     connection.close()
 
 
@@ -166,16 +94,6 @@ def test_everything_is_there_twice() -> None:
     connection.close()
 
 
-def test_facts() -> None:
-    """Each journal keeps an identity and a key of its own."""
-    one, other = open_to_write(MEMORY), open_to_write(MEMORY)
-    for name in ("identity", "redaction_key"):
-        assert len(fact(one, name)) == 32
-        assert fact(one, name) != fact(other, name)
-    one.close()
-    other.close()
-
-
 def test_schema() -> None:
     """A journal's schema is that of any other, until somebody changes it."""
     one, other = open_to_write(MEMORY), open_to_write(MEMORY)
@@ -185,15 +103,6 @@ def test_schema() -> None:
     assert schema(one) != schema(other)
     one.close()
     other.close()
-
-
-def test_lost_fact() -> None:
-    """A fact that a journal doesn't have is damage."""
-    connection = open_to_write(MEMORY)
-    connection.execute("DELETE FROM facts WHERE name = 'identity'")
-    with pytest.raises(ValueError, match="the journal's identity is lost"):
-        fact(connection, "identity")
-    connection.close()
 
 
 def test_durable(path: Path) -> None:
@@ -466,5 +375,5 @@ def test_lock_of_a_killed_process(path: Path) -> None:
 
 def test_all_versions() -> None:
     """There is a schema for each version."""
-    schemas = [found.name for found in files(PACKAGE).iterdir() if found.name.startswith("schema-")]
+    schemas = [found.name for found in files("fbsessiond.journal.sqlite").iterdir() if found.name.startswith("schema-")]
     assert sorted(schemas) == [f"schema-{version}.sql" for version in range(1, SCHEMA_VERSION + 1)]

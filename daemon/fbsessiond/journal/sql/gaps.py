@@ -1,22 +1,22 @@
-"""The ledger of gaps in SQLite. Each function runs in the transaction that is open."""
+"""The ledger of gaps. Each function runs in the transaction that is open."""
 
-import sqlite3
 from collections.abc import Iterator
 
 from fbsessiond.finding import Finding
 from fbsessiond.gap import SNAPSHOT, Break, Gap, GapCause, Proof, Watched
-from fbsessiond.journal.sqlite.file import read_queries
-from fbsessiond.journal.sqlite.rows import Row, from_microseconds, to_microseconds
+from fbsessiond.journal.sql.connection import Connection
+from fbsessiond.journal.sql.queries import read_queries
+from fbsessiond.journal.sql.rows import Row, from_microseconds, to_microseconds
 
 _SQL = read_queries("gaps.sql")
 
 
-def watch(connection: sqlite3.Connection, agent: str, now: int) -> None:
+def watch(connection: Connection, agent: str, now: int) -> None:
     """Begin to listen for an agent: from the last proof to the next one, or to the chain's going on, is a gap."""
     connection.execute(_SQL["watch"], {"agent": agent, "now": now})
 
 
-def prove(connection: sqlite3.Connection, agent: str, proof: Proof | Break) -> bool:
+def prove(connection: Connection, agent: str, proof: Proof | Break) -> bool:
     """Write what a source can prove; say whether that ended a gap which has to be repaired now."""
     if isinstance(proof, Break):
         since = None if proof.since is None else to_microseconds(proof.since)
@@ -43,7 +43,7 @@ def prove(connection: sqlite3.Connection, agent: str, proof: Proof | Break) -> b
     return is_new
 
 
-def doubt(connection: sqlite3.Connection, agent: str) -> None:
+def doubt(connection: Connection, agent: str) -> None:
     """Take back what the chain proved since the last comparison; what it goes on to prove counts for nothing.
 
     What came before the chain stays as it is; where no chain holds there is nothing to take back.
@@ -51,28 +51,28 @@ def doubt(connection: sqlite3.Connection, agent: str) -> None:
     connection.execute(_SQL["doubt"], (agent,))
 
 
-def agree(connection: sqlite3.Connection, agent: str, at: int) -> None:
+def agree(connection: Connection, agent: str, at: int) -> None:
     """Note that the sessions are known as they were at a time, and close the gaps that had ended by then."""
     connection.execute(_SQL["agree"], {"agent": agent, "at": at})
     connection.execute(_SQL["close"], {"agent": agent, "at": at, "closed_by": SNAPSHOT})
 
 
-def watched(connection: sqlite3.Connection, agent: str | None = None) -> list[Watched]:
+def watched(connection: Connection, agent: str | None = None) -> list[Watched]:
     """Return what is known of one agent, or of all."""
     return [_to_watched(connection, row) for row in connection.execute(_SQL["watched"], {"agent": agent}).fetchall()]
 
 
-def is_in_doubt(connection: sqlite3.Connection, agent: str) -> bool:
+def is_in_doubt(connection: Connection, agent: str) -> bool:
     """Say whether an agent has a gap that isn't closed, or that has no end yet."""
     return bool(connection.execute(_SQL["is_in_doubt"], {"agent": agent}).fetchone()[0])
 
 
-def read(connection: sqlite3.Connection, agent: str | None) -> Iterator[Gap]:
+def read(connection: Connection, agent: str | None) -> Iterator[Gap]:
     """Yield gaps of one agent, or of all: those that have an end."""
     yield from map(_to_gap, connection.execute(_SQL["read"], {"agent": agent}))
 
 
-def check(connection: sqlite3.Connection) -> Iterator[Finding]:
+def check(connection: Connection) -> Iterator[Finding]:
     """Yield what is wrong with them."""
     yield from (Finding(where, what) for where, what in connection.execute(_SQL["check"]))
     for where, cause in connection.execute(_SQL["check_causes"]):
@@ -80,13 +80,13 @@ def check(connection: sqlite3.Connection) -> Iterator[Finding]:
             yield Finding(where, f"there is no cause {cause!r}")
 
 
-def forget(connection: sqlite3.Connection, before: int) -> None:
+def forget(connection: Connection, before: int) -> None:
     """Forget what ended long ago, and count from there."""
     connection.execute(_SQL["forget"], (before,))
     connection.execute(_SQL["forget_observed"], {"before": before})
 
 
-def _to_watched(connection: sqlite3.Connection, row: Row) -> Watched:
+def _to_watched(connection: Connection, row: Row) -> Watched:
     agent, observed_since, proven_until, broken, compared_at, position = row
     return Watched(
         agent,

@@ -1,4 +1,4 @@
-"""Between the journal's records and SQLite's rows."""
+"""Between the journal's records and its rows."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias

@@ -21,10 +21,10 @@ from daemon.journal.suite.follow_ups import (
 from fbsessiond.errors import JournalError
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.journal.interface import Reader
-from fbsessiond.journal.sqlite import follow_ups
+from fbsessiond.journal.sql import follow_ups
+from fbsessiond.journal.sql.queries import read_queries
+from fbsessiond.journal.sql.rows import to_microseconds
 from fbsessiond.journal.sqlite.engine import SqliteJournal
-from fbsessiond.journal.sqlite.file import read_queries
-from fbsessiond.journal.sqlite.rows import to_microseconds
 from journal_parts import NOW, after, append, drop, other, retry
 
 

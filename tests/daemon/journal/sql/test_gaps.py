@@ -6,10 +6,10 @@ import pytest
 from daemon.journal.suite.engine import verified
 from fbsessiond.errors import JournalError
 from fbsessiond.gap import SNAPSHOT, Break, GapCause, Proof
-from fbsessiond.journal.sqlite import gaps
+from fbsessiond.journal.sql import gaps
+from fbsessiond.journal.sql.rows import to_microseconds
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.reader import SqliteReader
-from fbsessiond.journal.sqlite.rows import to_microseconds
 from journal_parts import NOW, after, gap, prove, watched
 
 START, NETWORK, LOST, SILENT = GapCause.START, GapCause.NETWORK, GapCause.SESSION_LOST, GapCause.SILENT

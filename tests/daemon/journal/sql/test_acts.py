@@ -5,8 +5,8 @@ import pytest
 
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.journal.records import Act, ActKind, DeliveryRecord, DeliveryState, FollowUpRecord, GivenUp
-from fbsessiond.journal.sqlite import acts, quarantine
-from fbsessiond.journal.sqlite.rows import to_microseconds
+from fbsessiond.journal.sql import acts, quarantine
+from fbsessiond.journal.sql.rows import to_microseconds
 from fbsessiond.message import Batch, Origin
 from fbsessiond.operations import Operation
 from journal_parts import NOW, after, misfit, quarantined

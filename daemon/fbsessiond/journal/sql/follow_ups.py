@@ -1,21 +1,21 @@
-"""Follow-ups in SQLite. Each function runs in the transaction that is open."""
+"""Follow-ups. Each function runs in the transaction that is open."""
 
 import json
-import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fbsessiond.finding import Finding
 from fbsessiond.follow_up import FollowUp, FollowUpState, Progress, written
 from fbsessiond.journal.records import FollowUpLease, FollowUpRecord, Lease
-from fbsessiond.journal.sqlite.file import read_queries
-from fbsessiond.journal.sqlite.rows import Row, from_microseconds, to_microseconds
+from fbsessiond.journal.sql.connection import Connection
+from fbsessiond.journal.sql.queries import read_queries
+from fbsessiond.journal.sql.rows import Row, from_microseconds, to_microseconds
 
 _SQL = read_queries("follow_ups.sql")
 _LAST = 2**63 - 1
 
 
-def intend(connection: sqlite3.Connection, lease: Lease, follow_ups: Sequence[FollowUp], now: int) -> None:
+def intend(connection: Connection, lease: Lease, follow_ups: Sequence[FollowUp], now: int) -> None:
     """Write down what a handler asks for: at least one follow-up."""
     entry = lease.entry
     for step, follow_up in enumerate(follow_ups, 1):
@@ -33,7 +33,7 @@ def intend(connection: sqlite3.Connection, lease: Lease, follow_ups: Sequence[Fo
     _promote(connection, entry.seq, lease.handler, 1, now)
 
 
-def lease_due(connection: sqlite3.Connection, most: int, now: int, until: int, number: int) -> list[FollowUpLease]:
+def lease_due(connection: Connection, most: int, now: int, until: int, number: int) -> list[FollowUpLease]:
     """Hand out what is due, numbered from `number`."""
     rows = connection.execute(_SQL["find_due"], (now, most)).fetchall()
     leases = [_to_lease(row, number + place) for place, row in enumerate(rows)]
@@ -41,7 +41,7 @@ def lease_due(connection: sqlite3.Connection, most: int, now: int, until: int, n
     return leases
 
 
-def record(connection: sqlite3.Connection, lease: FollowUpLease, progress: Progress, now: int) -> None:
+def record(connection: Connection, lease: FollowUpLease, progress: Progress, now: int) -> None:
     """Write down how far a follow-up has come; once it has ended, the next one of its session is due."""
     row = {
         **_key(lease),
@@ -67,49 +67,49 @@ def record(connection: sqlite3.Connection, lease: FollowUpLease, progress: Progr
         _promote(connection, lease.seq, lease.handler, lease.step, now)
 
 
-def release(connection: sqlite3.Connection, leases: Sequence[FollowUpLease], now: int) -> None:
+def release(connection: Connection, leases: Sequence[FollowUpLease], now: int) -> None:
     """Make interrupted ones due at once."""
     connection.executemany(_SQL["let_go"], [{**_key(lease), "due_at": now} for lease in leases])
 
 
-def end_leases(connection: sqlite3.Connection, now: int) -> None:
+def end_leases(connection: Connection, now: int) -> None:
     """End the leases of a daemon that is no more."""
     connection.execute(_SQL["end_leases"], (now,))
 
 
-def shift(connection: sqlite3.Connection, by: int) -> None:
+def shift(connection: Connection, by: int) -> None:
     """Move due dates, since the machine's time was set."""
     connection.execute(_SQL["shift"], (by,))
 
 
-def next_due(connection: sqlite3.Connection) -> int | None:
+def next_due(connection: Connection) -> int | None:
     """Return when the next one is due."""
     found: int | None = connection.execute(_SQL["next_due"]).fetchone()[0]
     return found
 
 
-def read(connection: sqlite3.Connection, *, seq: int | None) -> Iterator[FollowUpRecord]:
+def read(connection: Connection, *, seq: int | None) -> Iterator[FollowUpRecord]:
     """Yield follow-ups, all or those of an entry."""
     first, last = (0, _LAST) if seq is None else (seq, seq)
     yield from map(_to_record, connection.execute(_SQL["read"], {"first": first, "last": last}))
 
 
-def read_session(connection: sqlite3.Connection, session: str, agent: str | None) -> Iterator[FollowUpRecord]:
+def read_session(connection: Connection, session: str, agent: str | None) -> Iterator[FollowUpRecord]:
     """Yield follow-ups that were asked for at a session's entries, and those that act on it."""
     yield from map(_to_record, connection.execute(_SQL["read_session"], {"session": session, "agent": agent}))
 
 
-def read_changed(connection: sqlite3.Connection, since: int) -> Iterator[FollowUpRecord]:
+def read_changed(connection: Connection, since: int) -> Iterator[FollowUpRecord]:
     """Yield those that were asked for or last changed since a time, in that order, by an index."""
     yield from map(_to_record, connection.execute(_SQL["read_changed"], (since,)))
 
 
-def read_stuck(connection: sqlite3.Connection, *, seq: int | None) -> Iterator[FollowUpRecord]:
+def read_stuck(connection: Connection, *, seq: int | None) -> Iterator[FollowUpRecord]:
     """Yield those that a person has to look at: parked and failed."""
     yield from map(_to_record, connection.execute(_SQL["read_stuck"], {"seq": seq}))
 
 
-def revive(connection: sqlite3.Connection, found: FollowUpRecord, now: int) -> bool:
+def revive(connection: Connection, found: FollowUpRecord, now: int) -> bool:
     """Intend a parked or failed one anew, and the steps that were withdrawn with it."""
     key = {"seq": found.seq, "handler": found.handler, "step": found.step, "now": now}
     if not connection.execute(_SQL["revive"], key).rowcount:
@@ -119,23 +119,23 @@ def revive(connection: sqlite3.Connection, found: FollowUpRecord, now: int) -> b
     return True
 
 
-def drop(connection: sqlite3.Connection, found: FollowUpRecord, reason: str, now: int) -> bool:
+def drop(connection: Connection, found: FollowUpRecord, reason: str, now: int) -> bool:
     """Withdraw a parked or failed one for good."""
     key = {"seq": found.seq, "handler": found.handler, "step": found.step, "because": reason, "now": now}
     return bool(connection.execute(_SQL["drop"], key).rowcount)
 
 
-def count(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+def count(connection: Connection) -> dict[str, int]:
     """Count follow-ups by state."""
-    return connection.execute(_SQL["count"])
+    return dict(connection.execute(_SQL["count"]))
 
 
-def backlog(connection: sqlite3.Connection) -> dict[FollowUpState, int]:
+def backlog(connection: Connection) -> dict[FollowUpState, int]:
     """Count by state those that are open, and those that a person has to look at."""
     return {FollowUpState(state): count for state, count in connection.execute(_SQL["backlog"])}
 
 
-def check(connection: sqlite3.Connection) -> Iterator[Finding]:
+def check(connection: Connection) -> Iterator[Finding]:
     """Yield what is wrong with them."""
     for row in connection.execute(_SQL["check"]):
         seq, handler, step, session, operation, parameters, state, is_due, has_entry = row
@@ -153,12 +153,12 @@ def check(connection: sqlite3.Connection) -> Iterator[Finding]:
     yield from (Finding(where, what) for where, what in connection.execute(_SQL["check_due"]))
 
 
-def forget(connection: sqlite3.Connection, stays: int) -> None:
+def forget(connection: Connection, stays: int) -> None:
     """Forget those of entries before the one that stays."""
     connection.execute(_SQL["forget"], (stays,))
 
 
-def _promote(connection: sqlite3.Connection, seq: int, handler: str, step: int, now: int) -> None:
+def _promote(connection: Connection, seq: int, handler: str, step: int, now: int) -> None:
     """Say which ones are due now of the sessions of a step and of those after it: they came, ended or went."""
     key = {"seq": seq, "handler": handler, "step": step}
     for agent, session in connection.execute(_SQL["sessions_from"], key).fetchall():

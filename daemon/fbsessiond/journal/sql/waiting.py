@@ -1,6 +1,5 @@
-"""Deliveries that wait for their time: clocks, and throttles, in SQLite. Each function runs in the open transaction."""
+"""Deliveries that wait for their time: clocks, and throttles. Each function runs in the open transaction."""
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
@@ -9,17 +8,18 @@ from fbsessiond.conditions import Throttle
 from fbsessiond.dates import iso
 from fbsessiond.durations import in_words
 from fbsessiond.journal.records import DeliveryState, Draft, Entry, Wait
-from fbsessiond.journal.sqlite import deliveries
-from fbsessiond.journal.sqlite.deliveries import Key
-from fbsessiond.journal.sqlite.file import read_queries
-from fbsessiond.journal.sqlite.rows import MICROSECOND, from_microseconds, to_entry, to_microseconds
+from fbsessiond.journal.sql import deliveries
+from fbsessiond.journal.sql.connection import Connection
+from fbsessiond.journal.sql.deliveries import Key
+from fbsessiond.journal.sql.queries import read_queries
+from fbsessiond.journal.sql.rows import MICROSECOND, from_microseconds, to_entry, to_microseconds
 from fbsessiond.message import Batch, Origin
 from fbsessiond.transition import Kind
 
 _SQL = read_queries("waiting.sql")
 
 
-def append(connection: sqlite3.Connection, batch: Batch, drafts: Sequence[Draft], first: int) -> set[str]:
+def append(connection: Connection, batch: Batch, drafts: Sequence[Draft], first: int) -> set[str]:
     """Write what a batch's entries, numbered from `first`, mean to each handler; return those with something due.
 
     Most are written at once; but one that has a throttle, and what ends a clock, needs all before it to be there.
@@ -51,12 +51,12 @@ def append(connection: sqlite3.Connection, batch: Batch, drafts: Sequence[Draft]
     return woken
 
 
-def clocks(connection: sqlite3.Connection, handler: str) -> Iterator[Entry]:
+def clocks(connection: Connection, handler: str) -> Iterator[Entry]:
     """Yield the entries of a handler's clocks that haven't fired."""
     yield from map(to_entry, connection.execute(_SQL["entries_of_clocks"], (handler,)))
 
 
-def wind(connection: sqlite3.Connection, handler: str, clocks: Sequence[tuple[Entry, int]], now: int) -> None:
+def wind(connection: Connection, handler: str, clocks: Sequence[tuple[Entry, int]], now: int) -> None:
     """Have exactly these clocks of a handler run, each until its time; what has fired or ended stays as it is."""
     wanted = {Key(handler, entry.agent, entry.session, entry.seq): at for entry, at in clocks}
     running = {Key(*row[:4]): row[4] for row in connection.execute(_SQL["clocks_of_handler"], (handler,)).fetchall()}
@@ -69,18 +69,18 @@ def wind(connection: sqlite3.Connection, handler: str, clocks: Sequence[tuple[En
             deliveries.append(connection, [(key, at, Wait.FOR)])
 
 
-def shift(connection: sqlite3.Connection, by: int) -> None:
+def shift(connection: Connection, by: int) -> None:
     """Move whatever is to happen later, since the machine's time was set."""
     connection.execute(_SQL["shift"], {"by": by})
     connection.execute(_SQL["shift_throttles"], (by,))
 
 
-def forget(connection: sqlite3.Connection, now: int) -> None:
+def forget(connection: Connection, now: int) -> None:
     """Forget throttles whose pause has ended."""
     connection.execute(_SQL["forget_throttles"], (now,))
 
 
-def _end_clocks(connection: sqlite3.Connection, batch: Batch, draft: Draft, seq: int) -> set[str]:
+def _end_clocks(connection: Connection, batch: Batch, draft: Draft, seq: int) -> set[str]:
     """Withdraw the clocks of a session that leaves its state; return the handlers for which others may be due now.
 
     One that had ended before, and only hasn't run yet, stays; but where a snapshot found the change, nobody knows when
@@ -100,7 +100,7 @@ def _end_clocks(connection: sqlite3.Connection, batch: Batch, draft: Draft, seq:
     return {handler for handler, *_ in rows}
 
 
-def _throttled(connection: sqlite3.Connection, key: Key, throttle: Throttle, at: int, due_at: int) -> None:
+def _throttled(connection: Connection, key: Key, throttle: Throttle, at: int, due_at: int) -> None:
     """Write a delivery that is counted with others, of which only one is wanted."""
     counting = connection.execute(_SQL["throttle"], (key.handler, throttle.group, at)).fetchone()
     until = at + throttle.pause // MICROSECOND
@@ -120,13 +120,13 @@ def _throttled(connection: sqlite3.Connection, key: Key, throttle: Throttle, at:
     deliveries.append(connection, [(key, due_at, Wait.ONCE_AFTER if throttle.is_last else None)])
 
 
-def _withdraw(connection: sqlite3.Connection, key: Key, because: str, at: int) -> None:
+def _withdraw(connection: Connection, key: Key, because: str, at: int) -> None:
     connection.execute(_SQL["remove"], key)
     deliveries.append_settled(connection, [(key, DeliveryState.WITHDRAWN, because, at)])
     deliveries.promote(connection, key)
 
 
-def _is_new(connection: sqlite3.Connection, key: Key) -> bool:
+def _is_new(connection: Connection, key: Key) -> bool:
     """Say whether a handler never had an entry; that it didn't want it once is forgotten."""
     connection.execute(_SQL["forget_refusal"], (key.seq, key.handler))
     had = connection.execute(_SQL["fate"], {"seq": key.seq, "handler": key.handler}).fetchone()

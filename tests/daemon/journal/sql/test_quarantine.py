@@ -1,8 +1,8 @@
 import sqlite3
 
 from fbsessiond.journal.records import Misfit
-from fbsessiond.journal.sqlite import quarantine
-from fbsessiond.journal.sqlite.rows import CHANGED, to_microseconds
+from fbsessiond.journal.sql import quarantine
+from fbsessiond.journal.sql.rows import CHANGED, to_microseconds
 from fbsessiond.message import Batch, Origin
 from journal_parts import after, misfit
 

@@ -2,8 +2,9 @@ import sqlite3
 
 import pytest
 
-from fbsessiond.journal.sqlite import reveals
-from fbsessiond.journal.sqlite.file import fact, read_queries
+from fbsessiond.journal.sql import reveals
+from fbsessiond.journal.sql.facts import fact
+from fbsessiond.journal.sql.queries import read_queries
 from journal_parts import after
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from fbsessiond import limits
 from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Draft, Lease, Settlement, Wait
-from fbsessiond.journal.sqlite import deliveries, entries, waiting
-from fbsessiond.journal.sqlite.rows import to_microseconds
+from fbsessiond.journal.sql import deliveries, entries, waiting
+from fbsessiond.journal.sql.rows import to_microseconds
 from fbsessiond.message import Batch, Origin
 from journal_parts import NOW, after, draft, other
 

@@ -1,4 +1,4 @@
-"""What the tests of SQLite's engine share."""
+"""What the tests of the engines share."""
 
 import sqlite3
 from collections.abc import Iterator

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Wait
-from fbsessiond.journal.sqlite.rows import (
+from fbsessiond.journal.sql.rows import (
     Row,
     checksum,
     entry_row,

@@ -1,14 +1,14 @@
-"""Deliveries in SQLite. Each function runs in the transaction that is open."""
+"""Deliveries. Each function runs in the transaction that is open."""
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from fbsessiond import limits
 from fbsessiond.finding import Finding
 from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Lease, Settlement, Wait
-from fbsessiond.journal.sqlite.file import read_queries
-from fbsessiond.journal.sqlite.rows import from_microseconds, to_delivery, to_entry, to_microseconds
+from fbsessiond.journal.sql.connection import Connection
+from fbsessiond.journal.sql.queries import read_queries
+from fbsessiond.journal.sql.rows import from_microseconds, to_delivery, to_entry, to_microseconds
 
 _SQL = read_queries("deliveries.sql")
 _LAST = 2**63 - 1
@@ -23,14 +23,14 @@ class Key(NamedTuple):
     seq: int
 
 
-def append(connection: sqlite3.Connection, rows: Iterable[tuple[Key, int, Wait | None]]) -> None:
+def append(connection: Connection, rows: Iterable[tuple[Key, int, Wait | None]]) -> None:
     """Write deliveries, each with when it is due, and what it waits for until then."""
     connection.executemany(
         _SQL["append"], [{**key._asdict(), "due_at": due_at, "wait": wait} for key, due_at, wait in rows]
     )
 
 
-def append_settled(connection: sqlite3.Connection, rows: Iterable[tuple[Key, DeliveryState, str, int]]) -> None:
+def append_settled(connection: Connection, rows: Iterable[tuple[Key, DeliveryState, str, int]]) -> None:
     """Write deliveries that ended before they began, each with its state, why and when."""
     connection.executemany(
         _SQL["append_settled"],
@@ -38,14 +38,12 @@ def append_settled(connection: sqlite3.Connection, rows: Iterable[tuple[Key, Del
     )
 
 
-def promote(connection: sqlite3.Connection, key: Key) -> None:
+def promote(connection: Connection, key: Key) -> None:
     """Make the next delivery of a session and handler due, when it was to be."""
     connection.execute(_SQL["promote"], {"handler": key.handler, "agent": key.agent, "session": key.session})
 
 
-def lease_due(
-    connection: sqlite3.Connection, handler: str, most: int, now: int, until: int, number: int
-) -> list[Lease]:
+def lease_due(connection: Connection, handler: str, most: int, now: int, until: int, number: int) -> list[Lease]:
     """Hand out what is due, numbered from `number`."""
     rows = connection.execute(_SQL["find_due"], (handler, now, most)).fetchall()
     leases = [
@@ -56,7 +54,7 @@ def lease_due(
     return leases
 
 
-def settle(connection: sqlite3.Connection, settlement: Settlement, now: int) -> bool:
+def settle(connection: Connection, settlement: Settlement, now: int) -> bool:
     """Write how an attempt ended; say whether that ended the delivery, whose lease may have gone to another."""
     lease = settlement.lease
     if settlement.state is DeliveryState.DUE:
@@ -73,39 +71,39 @@ def settle(connection: sqlite3.Connection, settlement: Settlement, now: int) -> 
     return True
 
 
-def end_leases(connection: sqlite3.Connection, now: int) -> None:
+def end_leases(connection: Connection, now: int) -> None:
     """End the leases of a daemon that is no more."""
     connection.execute(_SQL["end_leases"], (now,))
 
 
-def next_due(connection: sqlite3.Connection, handler: str) -> int | None:
+def next_due(connection: Connection, handler: str) -> int | None:
     """Return when a handler's next delivery is due."""
     found: int | None = connection.execute(_SQL["next_due"], (handler,)).fetchone()[0]
     return found
 
 
-def read(connection: sqlite3.Connection, *, seq: int | None) -> Iterator[DeliveryRecord]:
+def read(connection: Connection, *, seq: int | None) -> Iterator[DeliveryRecord]:
     """Yield deliveries, settled and pending, all or those of an entry."""
     first, last = (0, _LAST) if seq is None else (seq, seq)
     yield from map(to_delivery, connection.execute(_SQL["read"], {"first": first, "last": last}))
 
 
-def read_session(connection: sqlite3.Connection, session: str, agent: str | None) -> Iterator[DeliveryRecord]:
+def read_session(connection: Connection, session: str, agent: str | None) -> Iterator[DeliveryRecord]:
     """Yield a session's deliveries, settled and pending; of one agent, or of each that has it."""
     yield from map(to_delivery, connection.execute(_SQL["read_session"], {"session": session, "agent": agent}))
 
 
-def read_settled(connection: sqlite3.Connection, since: int) -> Iterator[DeliveryRecord]:
+def read_settled(connection: Connection, since: int) -> Iterator[DeliveryRecord]:
     """Yield deliveries that were settled since a time, in that order, by an index."""
     yield from map(to_delivery, connection.execute(_SQL["read_settled"], (since,)))
 
 
-def read_dead(connection: sqlite3.Connection, *, seq: int | None, handler: str | None) -> Iterator[DeliveryRecord]:
+def read_dead(connection: Connection, *, seq: int | None, handler: str | None) -> Iterator[DeliveryRecord]:
     """Yield dead letters, by their index."""
     yield from map(to_delivery, connection.execute(_SQL["read_dead"], {"seq": seq, "handler": handler}))
 
 
-def revive(connection: sqlite3.Connection, dead: DeliveryRecord, now: int) -> bool:
+def revive(connection: Connection, dead: DeliveryRecord, now: int) -> bool:
     """Put a dead letter back before whatever waits; False where it is none any more."""
     if not connection.execute(_SQL["revive"], (dead.seq, dead.handler)).rowcount:
         return False
@@ -115,34 +113,34 @@ def revive(connection: sqlite3.Connection, dead: DeliveryRecord, now: int) -> bo
     return True
 
 
-def drop(connection: sqlite3.Connection, dead: DeliveryRecord, reason: str, now: int) -> bool:
+def drop(connection: Connection, dead: DeliveryRecord, reason: str, now: int) -> bool:
     """Withdraw a dead letter for good; False where it is none any more."""
     return bool(connection.execute(_SQL["drop"], (reason, now, dead.seq, dead.handler)).rowcount)
 
 
-def count(connection: sqlite3.Connection) -> dict[str, int]:
+def count(connection: Connection) -> dict[str, int]:
     """Count deliveries by state."""
     return dict(connection.execute(_SQL["count"]))
 
 
-def backlog(connection: sqlite3.Connection, handler: str, now: int) -> dict[DeliveryState, int]:
+def backlog(connection: Connection, handler: str, now: int) -> dict[DeliveryState, int]:
     """Count a handler's pending deliveries by state, up to `BACKLOG_COUNTED` of them."""
     wanted = {"handler": handler, "now": now, "most": limits.BACKLOG_COUNTED}
     counts = connection.execute(_SQL["backlog"], wanted).fetchone()
     return dict(zip((DeliveryState.WAITING, DeliveryState.DUE, DeliveryState.RUNNING), counts, strict=True))
 
 
-def count_dead(connection: sqlite3.Connection) -> dict[str, int]:
+def count_dead(connection: Connection) -> dict[str, int]:
     """Count dead letters by handler."""
     return dict(connection.execute(_SQL["count_dead"]))
 
 
-def check(connection: sqlite3.Connection) -> Iterator[Finding]:
+def check(connection: Connection) -> Iterator[Finding]:
     """Yield what is wrong with them."""
     yield from (Finding(where, what) for where, what in connection.execute(_SQL["check"]))
 
 
-def forget(connection: sqlite3.Connection, stays: int) -> None:
+def forget(connection: Connection, stays: int) -> None:
     """Forget those of entries before the one that stays."""
     connection.execute(_SQL["forget"], (stays,))
 

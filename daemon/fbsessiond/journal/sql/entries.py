@@ -1,6 +1,5 @@
-"""Entries, and what is known of sessions, in SQLite. Each function runs in the transaction that is open."""
+"""Entries, and what is known of sessions. Each function runs in the transaction that is open."""
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -8,8 +7,9 @@ import msgspec
 from fbsessiond.finding import Finding
 from fbsessiond.journal.documents import own_part
 from fbsessiond.journal.records import Draft, Entry, RunningClock, SessionRecord
-from fbsessiond.journal.sqlite.file import read_queries
-from fbsessiond.journal.sqlite.rows import (
+from fbsessiond.journal.sql.connection import Connection
+from fbsessiond.journal.sql.queries import read_queries
+from fbsessiond.journal.sql.rows import (
     CHANGED,
     Row,
     checksum,
@@ -28,13 +28,13 @@ _OLDER_IN_A_ROW = 1_000
 """So many entries that are older, and what lies before them is too: few come late, out of the quarantine."""
 
 
-def last_seq(connection: sqlite3.Connection) -> int:
+def last_seq(connection: Connection) -> int:
     """Return the number of the last entry; 0 where there is none."""
     number: int = connection.execute(_SQL["last_seq"]).fetchone()[0]
     return number
 
 
-def append(connection: sqlite3.Connection, batch: Batch, drafts: Sequence[Draft], first: int) -> None:
+def append(connection: Connection, batch: Batch, drafts: Sequence[Draft], first: int) -> None:
     """Write a batch's entries, numbered from `first`, and what is known of their sessions from here on."""
     received_at = to_microseconds(batch.received_at)
     numbered = list(enumerate(drafts, first))
@@ -49,7 +49,7 @@ def append(connection: sqlite3.Connection, batch: Batch, drafts: Sequence[Draft]
     )
 
 
-def known(connection: sqlite3.Connection, agent: str, session: str) -> Document | None:
+def known(connection: Connection, agent: str, session: str) -> Document | None:
     """Return what is known of a session: its last entry's document, or the one that outlived its entry."""
     row = connection.execute(_SQL["known"], (agent, session)).fetchone()
     if row is None:
@@ -59,17 +59,17 @@ def known(connection: sqlite3.Connection, agent: str, session: str) -> Document 
     return msgspec.json.decode(merged) if merged is not None else own_part(notification, session)
 
 
-def open_sessions(connection: sqlite3.Connection, agent: str) -> dict[str, str]:
+def open_sessions(connection: Connection, agent: str) -> dict[str, str]:
     """Return an agent's sessions that could still change, with their states."""
     return dict(connection.execute(_SQL["open_sessions"], (agent,)))
 
 
-def standing(connection: sqlite3.Connection) -> list[Entry]:
+def standing(connection: Connection) -> list[Entry]:
     """Return, of each session that could still change, the entry that brought it to its state, where it is there."""
     return [to_entry(row) for row in connection.execute(_SQL["standing"])]
 
 
-def read_sessions(connection: sqlite3.Connection, *, is_open: bool) -> Iterator[SessionRecord]:
+def read_sessions(connection: Connection, *, is_open: bool) -> Iterator[SessionRecord]:
     """Yield sessions as last known: by their last entries, or, if only open ones are wanted, in no order."""
     rows = connection.execute(_SQL["read_open_sessions" if is_open else "read_sessions"])
     for agent, session, state, since, seq in rows:
@@ -84,24 +84,24 @@ def read_sessions(connection: sqlite3.Connection, *, is_open: bool) -> Iterator[
         )
 
 
-def shown(connection: sqlite3.Connection, agent: str, session: str, after: int) -> bool:
+def shown(connection: Connection, agent: str, session: str, after: int) -> bool:
     """Say whether a notification after a place showed the session, and not only its messages."""
     return bool(connection.execute(_SQL["shown"], (session, agent, after)).fetchone()[0])
 
 
-def notifications(connection: sqlite3.Connection, agent: str, session: str, after: int) -> list[tuple[int, bytes]]:
+def notifications(connection: Connection, agent: str, session: str, after: int) -> list[tuple[int, bytes]]:
     """Return a session's notifications after a place, with their places."""
     return connection.execute(_SQL["notifications"], (session, agent, after)).fetchall()
 
 
-def read(connection: sqlite3.Connection, *, session: str | None, agent: str | None, after_seq: int) -> Iterator[Entry]:
+def read(connection: Connection, *, session: str | None, agent: str | None, after_seq: int) -> Iterator[Entry]:
     """Yield entries as they are read: however many there are, few are in memory."""
     query = _SQL["read"] if session is None else _SQL["read_session"]
     parameters = {"session": session, "agent": agent, "after_seq": after_seq}
     yield from map(to_entry, connection.execute(query, parameters))
 
 
-def place(connection: sqlite3.Connection, at: int) -> int:
+def place(connection: Connection, at: int) -> int:
     """Return the number of the last entry before those that were received at a time or later."""
     first, older = last_seq(connection) + 1, 0
     for seq, received_at in connection.execute(_SQL["read_back"]):
@@ -112,24 +112,24 @@ def place(connection: sqlite3.Connection, at: int) -> int:
     return first - 1
 
 
-def count(connection: sqlite3.Connection) -> Row:
+def count(connection: Connection) -> Row:
     """Return how many there are, the first and the last number, and when those two were received."""
     row: Row = connection.execute(_SQL["count"]).fetchone()
     return row
 
 
-def count_kinds(connection: sqlite3.Connection) -> dict[str, int]:
+def count_kinds(connection: Connection) -> dict[str, int]:
     """Count entries by kind."""
     return dict(connection.execute(_SQL["count_kinds"]))
 
 
-def count_sessions(connection: sqlite3.Connection) -> int:
+def count_sessions(connection: Connection) -> int:
     """Count the sessions that are known."""
     number: int = connection.execute(_SQL["count_sessions"]).fetchone()[0]
     return number
 
 
-def check(connection: sqlite3.Connection, progress: Callable[[int, int], None]) -> Iterator[Finding]:
+def check(connection: Connection, progress: Callable[[int, int], None]) -> Iterator[Finding]:
     """Yield what is wrong with each entry: its checksum, its number, its predecessor."""
     entries = count(connection)[0]
     first = expected = 0
@@ -151,7 +151,7 @@ def check(connection: sqlite3.Connection, progress: Callable[[int, int], None]) 
     progress(entries, entries)
 
 
-def check_sessions(connection: sqlite3.Connection) -> Iterator[Finding]:
+def check_sessions(connection: Connection) -> Iterator[Finding]:
     """Yield sessions whose document was changed, or is nowhere."""
     for row in connection.execute(_SQL["check_documents"]):
         if checksum(row[:-1]) != row[-1]:

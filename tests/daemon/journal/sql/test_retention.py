@@ -4,8 +4,8 @@ from daemon.journal.suite.engine import prune
 from daemon.journal.suite.follow_ups import ask, comment
 from fbsessiond.errors import JournalError
 from fbsessiond.journal.records import Draft
+from fbsessiond.journal.sql.retention import BITE_ENTRIES
 from fbsessiond.journal.sqlite.engine import SqliteJournal
-from fbsessiond.journal.sqlite.retention import BITE_ENTRIES
 from journal_parts import NOW, after, append, draft, kill, misfit, noise, other
 
 

@@ -1,8 +1,8 @@
 import sqlite3
 
 from fbsessiond.journal.records import Draft, RunningClock, Wait
-from fbsessiond.journal.sqlite import deliveries, entries
-from fbsessiond.journal.sqlite.rows import CHANGED, checksum, to_microseconds
+from fbsessiond.journal.sql import deliveries, entries
+from fbsessiond.journal.sql.rows import CHANGED, checksum, to_microseconds
 from fbsessiond.message import Batch, Origin
 from fbsessiond.transition import Change, Kind
 from journal_parts import NOW, after, draft, message, other, repeat

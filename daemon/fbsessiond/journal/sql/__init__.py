@@ -1,0 +1,1 @@
+"""The journal in SQL: what its engines have in common."""

@@ -1,2 +1,0 @@
--- check: all of them, with their checksums
-SELECT number, seq, content, checksum FROM dictionaries;
