@@ -10,6 +10,8 @@ from typing import Any
 from faststream.nats import JStream, NatsBroker, PullSub
 
 BATCH = 100
+BATCH_SECONDS = 0.01
+"""How long it waits for a batch to become full."""
 
 
 async def main(address: str, stream: str, count: int) -> None:
@@ -22,10 +24,13 @@ async def main(address: str, stream: str, count: int) -> None:
         nonlocal handled
         handled += 1
 
-    @broker.subscriber(stream, stream=JStream(stream), durable="worker", pull_sub=PullSub(batch_size=BATCH))
-    async def handle(notification: dict[str, Any]) -> None:
-        for each in (handler, handler, handler):
-            await each(notification)
+    batches = PullSub(batch_size=BATCH, batch=True, timeout=BATCH_SECONDS)
+
+    @broker.subscriber(stream, stream=JStream(stream), durable="worker", pull_sub=batches)
+    async def handle(notifications: list[dict[str, Any]]) -> None:
+        for notification in notifications:
+            for each in (handler, handler, handler):
+                await each(notification)
         if handled == 3 * count:
             done.set()
 
