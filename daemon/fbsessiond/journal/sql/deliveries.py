@@ -34,7 +34,7 @@ def append_settled(connection: Connection, rows: Iterable[tuple[Key, DeliverySta
     """Write deliveries that ended before they began, each with its state, why and when."""
     connection.executemany(
         _SQL["append_settled"],
-        [(key.seq, *key[:3], state.value, 0, because, at) for key, state, because, at in rows],
+        [(key.seq, key.handler, state.value, 0, because, at) for key, state, because, at in rows],
     )
 
 
@@ -66,7 +66,7 @@ def settle(connection: Connection, settlement: Settlement, now: int) -> bool:
         return False
     key = _key(lease)
     outcome = (settlement.state.value, settlement.attempts, settlement.because, now)
-    connection.execute(_SQL["append_settled"], (key.seq, *key[:3], *outcome))
+    connection.execute(_SQL["append_settled"], (key.seq, key.handler, *outcome))
     promote(connection, key)
     return True
 

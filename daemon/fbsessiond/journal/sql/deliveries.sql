@@ -22,7 +22,7 @@ UPDATE pending SET due_at = min(due_at, ?), lease = 0 WHERE lease <> 0;
 DELETE FROM pending WHERE handler = ? AND agent = ? AND session = ? AND seq = ? AND lease = ?;
 
 -- append_settled: how a delivery ended
-INSERT INTO settled (seq, handler, agent, session, state, attempts, because, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO settled (seq, handler, state, attempts, because, at) VALUES (?, ?, nullif(?, 'delivered'), ?, ?, ?);
 
 -- promote: the next delivery of a session and handler is due, when it was to be
 UPDATE pending SET due_at = wanted_at
@@ -38,7 +38,7 @@ WHERE handler = ? AND agent = ? AND session = ? AND seq = ? AND lease = ?;
 SELECT min(due_at) FROM pending WHERE handler = ? AND due_at IS NOT NULL;
 
 -- read: settled and pending, of the entries from one to another
-SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at, NULL
+SELECT d.seq, d.handler, e.agent, e.session, e.after, coalesce(d.state, 'delivered'), d.attempts, d.because, d.at, NULL
 FROM settled AS d JOIN entries AS e ON e.seq = d.seq WHERE d.seq BETWEEN :first AND :last
 UNION ALL
 SELECT p.seq, p.handler, p.agent, p.session, e.after,
@@ -49,7 +49,7 @@ FROM pending AS p JOIN entries AS e ON e.seq = p.seq WHERE p.seq BETWEEN :first 
 ORDER BY 1, 2;
 
 -- read_session: the same of one session's entries, by their index
-SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at, NULL
+SELECT d.seq, d.handler, e.agent, e.session, e.after, coalesce(d.state, 'delivered'), d.attempts, d.because, d.at, NULL
 FROM entries AS e JOIN settled AS d ON d.seq = e.seq
 WHERE e.session = :session AND (:agent IS NULL OR e.agent = :agent)
 UNION ALL
@@ -62,12 +62,12 @@ WHERE e.session = :session AND (:agent IS NULL OR e.agent = :agent)
 ORDER BY 1, 2;
 
 -- read_settled: since a time, in that order; what nobody wanted was never to be delivered
-SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at, NULL
+SELECT d.seq, d.handler, e.agent, e.session, e.after, coalesce(d.state, 'delivered'), d.attempts, d.because, d.at, NULL
 FROM settled AS d JOIN entries AS e ON e.seq = d.seq
-WHERE d.at >= ? AND d.state <> 'not_wanted' ORDER BY d.at;
+WHERE d.at >= ? AND d.state IS NOT 'not_wanted' ORDER BY d.at;
 
 -- read_dead: dead letters
-SELECT d.seq, d.handler, d.agent, d.session, e.after, d.state, d.attempts, d.because, d.at, NULL
+SELECT d.seq, d.handler, e.agent, e.session, e.after, coalesce(d.state, 'delivered'), d.attempts, d.because, d.at, NULL
 FROM settled AS d JOIN entries AS e ON e.seq = d.seq
 WHERE d.state = 'dead' AND (:seq IS NULL OR d.seq = :seq) AND (:handler IS NULL OR d.handler = :handler)
 ORDER BY d.seq, d.handler;
@@ -90,7 +90,7 @@ SELECT :handler, :agent, :session, :seq, :now,
 UPDATE settled SET state = 'withdrawn', because = ?, at = ? WHERE seq = ? AND handler = ? AND state = 'dead';
 
 -- count: deliveries by state
-SELECT state, count(*) FROM settled GROUP BY state
+SELECT coalesce(state, 'delivered'), count(*) FROM settled GROUP BY state
 UNION ALL
 SELECT CASE WHEN lease <> 0 THEN 'running' WHEN due_at IS NULL OR (wait IS NOT NULL AND attempts = 0) THEN 'waiting'
     ELSE 'due' END AS state, count(*)

@@ -97,16 +97,14 @@ CREATE INDEX pending_clocks ON pending (agent, session) WHERE wait = 'for';
 CREATE TABLE settled (
     seq INTEGER NOT NULL,
     handler TEXT NOT NULL,
-    agent TEXT NOT NULL,
-    session TEXT NOT NULL,
-    state TEXT NOT NULL,
+    state TEXT,                     -- NULL: delivered, as nearly all are
     attempts INTEGER NOT NULL,
     because TEXT,
     at INTEGER NOT NULL,
     PRIMARY KEY (seq, handler)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX settled_in_full ON settled (at, agent, session, state, attempts, because);    -- by time, for who watches
+CREATE INDEX settled_in_full ON settled (at, state, attempts, because);    -- by time, for who watches
 CREATE INDEX settled_dead ON settled (seq, handler) WHERE state = 'dead';
 
 -- Of several transitions one counts: which one, and until when the others don't.

@@ -14,7 +14,7 @@ from journal_parts import NOW, after, misfit, quarantined
 DELIVERY = DeliveryRecord(1, "log", "agent1", "S1", "Invited", DeliveryState.DEAD, 3, "broke", NOW)
 PARKED = Progress(FollowUpState.PARKED, 1)
 FOLLOW_UP = FollowUpRecord(2, "wrap-up", 1, "agent1", Operation.complete("S2"), PARKED, is_running=False, at=NOW)
-SETTLED = "INSERT INTO settled VALUES (1, 'log', 'agent1', 'S1', 'dead', 3, 'broke', 0)"
+SETTLED = "INSERT INTO settled VALUES (1, 'log', 'dead', 3, 'broke', 0)"
 STUCK = """INSERT INTO follow_ups (seq, handler, step, agent, session, operation, parameters, state, at)
 VALUES (2, 'wrap-up', 1, 'agent1', 'S2', 'Complete', '{}', 'parked', 0)"""
 
