@@ -64,7 +64,7 @@ ORDER BY 1, 2;
 -- read_settled: since a time, in that order; what nobody wanted was never to be delivered
 SELECT d.seq, d.handler, e.agent, e.session, e.after, coalesce(d.state, 'delivered'), d.attempts, d.because, d.at, NULL
 FROM settled AS d JOIN entries AS e ON e.seq = d.seq
-WHERE d.at >= ? AND d.state IS NOT 'not_wanted' ORDER BY d.at;
+WHERE d.at >= ? AND coalesce(d.state, 'delivered') <> 'not_wanted' ORDER BY d.at;
 
 -- read_dead: dead letters
 SELECT d.seq, d.handler, e.agent, e.session, e.after, coalesce(d.state, 'delivered'), d.attempts, d.because, d.at, NULL

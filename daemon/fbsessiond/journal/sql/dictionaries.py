@@ -22,7 +22,13 @@ def dictionary(connection: Connection, number: int) -> bytes:
 
 
 def check(connection: Connection) -> Iterator[Finding]:
-    """Yield those that were changed."""
+    """Yield those that were changed, and those that are missing: they are forgotten from the old end only."""
+    expected = 0
     for row in connection.execute(_SQL["check"]):
         if checksum(row[:-1]) != row[-1]:
             yield Finding(f"dictionary {row[0]}", CHANGED)
+        elif row[0] != (expected or row[0]):
+            yield Finding(f"dictionary {row[0]}", f"follows dictionary {expected - 1}: those between them are missing")
+        expected = row[0] + 1
+    if not expected:
+        yield Finding("the dictionaries", "are missing")

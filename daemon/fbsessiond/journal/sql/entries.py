@@ -134,7 +134,7 @@ def check(connection: Connection, progress: Callable[[int, int], None]) -> Itera
     entries = count(connection)[0]
     first = expected = 0
     states: dict[tuple[str, str], str | None] = {}
-    for done, row in enumerate(connection.execute(_SQL["check"])):
+    for done, row in enumerate(connection.execute(_SQL["read"], {"agent": None, "after_seq": 0})):
         if done % _PROGRESS_EVERY == 0:
             progress(done, entries)
         where, session = f"entry {row[0]}", (row[3], row[5])

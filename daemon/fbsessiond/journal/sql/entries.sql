@@ -35,17 +35,14 @@ SELECT EXISTS (SELECT 1 FROM entries WHERE session = ? AND agent = ? AND seq > ?
 SELECT seq, unpack(notification) FROM entries WHERE session = ? AND agent = ? AND seq > ? ORDER BY seq;
 
 -- read: for a person
-SELECT seq, received_at, origin, agent, channel, session, kind, before, after, unpack(notification), unpack(document)
+SELECT seq, received_at, origin, agent, channel, session, kind, before, after, unpack(notification), unpack(document),
+    checksum
 FROM entries WHERE seq > :after_seq AND (:agent IS NULL OR agent = :agent) ORDER BY seq;
 
 -- read_session: the same for one session, by its index
-SELECT seq, received_at, origin, agent, channel, session, kind, before, after, unpack(notification), unpack(document)
+SELECT seq, received_at, origin, agent, channel, session, kind, before, after, unpack(notification), unpack(document),
+    checksum
 FROM entries WHERE session = :session AND seq > :after_seq AND (:agent IS NULL OR agent = :agent) ORDER BY seq;
-
--- check: all of them with their checksums, what is damaged as NULL
-SELECT seq, received_at, origin, agent, channel, session, kind, before, after,
-    unpack_if_sound(notification), unpack_if_sound(document), checksum
-FROM entries ORDER BY seq;
 
 -- read_back: from the last one
 SELECT seq, received_at FROM entries ORDER BY seq DESC;

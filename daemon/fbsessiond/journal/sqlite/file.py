@@ -174,23 +174,23 @@ def _connected(path: Path) -> Generator[sqlite3.Connection, None, None]:
 
 
 def _register_packing(connection: sqlite3.Connection) -> None:
-    """Have queries pack and unpack: `pack(content, dictionary)`, `unpack(packed)`; NULL is NULL."""
+    """Have queries pack and unpack: `pack(content, dictionary)`, `unpack(packed)`; NULL is NULL.
+
+    What is damaged stays as it is, which is no JSON: one damaged entry doesn't hinder what reads many.
+    """
     packing = Packing(partial(dictionary, connection))
 
     def pack(content: bytes | None, number: int) -> bytes | None:
         return None if content is None else packing.pack(content, number)
 
     def unpack(packed: bytes | None) -> bytes | None:
-        return None if packed is None else packing.unpack(packed)
-
-    def unpack_if_sound(packed: bytes | None) -> bytes | None:
         try:
-            return unpack(packed)
+            return None if packed is None else packing.unpack(packed)
         except (LookupError, ValueError, sqlite3.Error):
-            return None
+            return packed
 
-    for function, arguments in ((pack, 2), (unpack, 1), (unpack_if_sound, 1)):
-        connection.create_function(function.__name__, arguments, function, deterministic=True)
+    connection.create_function("pack", 2, pack, deterministic=True)
+    connection.create_function("unpack", 1, unpack, deterministic=True)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from fbsessiond.journal.packing import shipped_dictionary
 from fbsessiond.journal.sql import dictionaries
+from fbsessiond.journal.sql.rows import CHANGED, checksum
 
 
 def test_dictionary(connection: sqlite3.Connection) -> None:
@@ -17,8 +18,15 @@ def test_dictionary(connection: sqlite3.Connection) -> None:
 
 
 def test_check(connection: sqlite3.Connection) -> None:
-    """A dictionary that was changed is found."""
+    """A dictionary that was changed is found, and one that is missing."""
     assert list(dictionaries.check(connection)) == []
-    connection.execute("UPDATE dictionaries SET seq = 2")
+    third = (3, 1, b"")
+    connection.execute("INSERT INTO dictionaries VALUES (?, ?, ?, ?)", (*third, checksum(third)))
+    connection.execute("UPDATE dictionaries SET seq = 2 WHERE number = 1")
+    assert [(finding.where, finding.what) for finding in dictionaries.check(connection)] == [
+        ("dictionary 1", CHANGED),
+        ("dictionary 3", "follows dictionary 1: those between them are missing"),
+    ]
+    connection.execute("DELETE FROM dictionaries")
     (finding,) = dictionaries.check(connection)
-    assert finding.where == "dictionary 1"
+    assert finding.where == "the dictionaries"

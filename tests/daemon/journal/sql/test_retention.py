@@ -113,7 +113,7 @@ async def test_pages_given_back(journal: SqliteJournal) -> None:
 async def test_damaged_entry(journal: SqliteJournal) -> None:
     """An entry that is damaged isn't forgotten with all that is known of its session: that is a failure."""
     await append(journal, draft("S1", "Chatting"), other())
-    journal.connection.execute("UPDATE entries SET notification = pack(x'7b7d', 1) WHERE seq = 1")
+    journal.connection.execute("UPDATE entries SET notification = x'7b7d' WHERE seq = 1")
     with pytest.raises(JournalError, match="no part on session S1"):
         await journal.prune(after(60), None)
     assert journal.connection.execute("SELECT count(*) FROM entries").fetchone() == (2,)

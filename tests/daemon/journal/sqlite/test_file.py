@@ -377,3 +377,16 @@ def test_all_versions() -> None:
     """There is a schema for each version."""
     schemas = [found.name for found in files("fbsessiond.journal.sqlite").iterdir() if found.name.startswith("schema-")]
     assert sorted(schemas) == [f"schema-{version}.sql" for version in range(1, SCHEMA_VERSION + 1)]
+
+
+def test_packing() -> None:
+    """Queries pack and unpack by the journal's dictionaries; NULL is NULL, and what is damaged stays as it is."""
+    connection = open_to_write(MEMORY)
+    query = "SELECT pack(?, 1), unpack(pack(?1, 1)), unpack(pack(NULL, 1)), unpack(x'00')"
+    packed, *others = connection.execute(query, (b"{}",)).fetchone()
+    assert others == [b"{}", None, b"\0"]
+    connection.close()
+    another = open_to_write(MEMORY)
+    another.execute("DELETE FROM dictionaries")
+    assert another.execute("SELECT unpack(?)", (packed,)).fetchone() == (packed,)
+    another.close()

@@ -11,6 +11,7 @@ from daemon.journal.suite.engine import verified
 from daemon.journal.suite.follow_ups import PARKED, ask, comment, end, ids, lease_follow_ups
 from fbsessiond.errors import JournalError
 from fbsessiond.gap import GapCause
+from fbsessiond.journal.documents import document_of
 from fbsessiond.journal.packing import shipped_dictionary
 from fbsessiond.journal.records import DeliveryState
 from fbsessiond.journal.sqlite.engine import SqliteJournal
@@ -215,14 +216,16 @@ def test_damaged_dictionary(reader: SqliteReader, path: Path) -> None:
     changed = "its checksum doesn't fit: it was changed after it was written"
     assert f"dictionary 1: {changed}" in lines
     assert [line for line in lines if line.startswith("entry")] == [f"entry {seq}: {changed}" for seq in range(3, 8)]
-    with pytest.raises(JournalError, match=r"journal\.db: can't read the journal"):
-        list(reader.entries())
+    with pytest.raises(LookupError, match="can't be read"):
+        document_of(next(reader.entries(session="S1")))
 
 
 def test_lost_dictionary(reader: SqliteReader, path: Path) -> None:
-    """Verifying finds each entry whose dictionary is lost."""
+    """Verifying finds that a dictionary is lost, and each entry that was packed by it."""
     change(path, "DELETE FROM dictionaries")
-    assert len([line for line in found(reader) if line.startswith("entry")]) == 5
+    lines = found(reader)
+    assert "the dictionaries: are missing" in lines
+    assert len([line for line in lines if line.startswith("entry")]) == 5
 
 
 def test_damaged_document(reader: SqliteReader, path: Path) -> None:
