@@ -162,6 +162,11 @@ def class_of(field: str) -> FieldClass:
     return next((kind for kind, pattern in _CLASSES if pattern.search(field)), FieldClass.OPAQUE)
 
 
+def suggests_somebody(field: str) -> bool:
+    """Say whether a key's name suggests that what stands under it is about somebody; the platform's own keys don't."""
+    return field not in _SHOWN and class_of(field) is not FieldClass.OPAQUE
+
+
 def _redact_misfit(document: Any, key: bytes) -> Any:
     return _without("", document, lambda field, value: token(field, value, key), _is_plain)
 

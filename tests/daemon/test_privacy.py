@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fbsessiond.message import Message
 from fbsessiond.notification import SessionNotification, read
-from fbsessiond.privacy import SHORTEST_PART, FieldClass, class_of, redact, redact_raw, scrub, token
+from fbsessiond.privacy import SHORTEST_PART, FieldClass, class_of, redact, redact_raw, scrub, suggests_somebody, token
 
 KEY = b"a journal's own"
 OTHER_KEY = b"another journal's"
@@ -364,3 +364,22 @@ def test_scrub_nothing(text: str) -> None:
     """A text without a customer's values stays; so do values of one or two characters, which say nothing."""
     assert scrub(text, {"comment": "ab", "x": None, "y": True, "z": ""}, KEY) == text
     assert scrub(text, {}, KEY) == text
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("FirstName", True),
+        ("crm_email", True),
+        ("comment", True),
+        ("nickname", True),
+        ("state", False),
+        ("messageType", False),
+        ("uri", False),
+        ("ServiceType", False),
+        ("SiteAttribute", False),
+    ],
+)
+def test_suggests_somebody(field: str, expected: bool) -> None:
+    """A key's name suggests that somebody is meant, or nothing; the platform's own keys never do."""
+    assert suggests_somebody(field) is expected

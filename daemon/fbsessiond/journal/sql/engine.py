@@ -26,7 +26,7 @@ from fbsessiond.journal.records import (
     Quarantined,
     Settlement,
 )
-from fbsessiond.journal.sql import deliveries, entries, follow_ups, gaps, quarantine, reveals, waiting
+from fbsessiond.journal.sql import deliveries, dictionaries, entries, follow_ups, gaps, quarantine, reveals, waiting
 from fbsessiond.journal.sql.connection import Connection
 from fbsessiond.journal.sql.retention import forget
 from fbsessiond.journal.sql.rows import MICROSECOND, from_microseconds, to_microseconds
@@ -53,6 +53,7 @@ class SqlJournal(Journal):
         self._last_seq = 0
         self._last_quarantined = 0
         self._last_lease = 0
+        self._looked_at = 0
         self._arrivals: defaultdict[tuple[str, str | None], list[asyncio.Event]] = defaultdict(list)
         self._arrived: set[tuple[str, str | None]] = set()
 
@@ -178,11 +179,14 @@ class SqlJournal(Journal):
                 del self._arrivals[agent, session]
 
     async def prune(self, before: datetime, most_bytes: int | None) -> int:
-        """Forget a bite of the oldest entries, in one transaction."""
+        """Forget a bite of the oldest entries, in one transaction; when all are, look for a better dictionary."""
 
         def work(connection: Connection) -> int:
             is_too_large = most_bytes is not None and self._used_bytes(connection) > most_bytes
-            return forget(connection, before, is_too_large=is_too_large)
+            forgotten = forget(connection, before, is_too_large=is_too_large)
+            if not forgotten:
+                self._looked_at = dictionaries.renew(connection, self._last_seq, self._looked_at)
+            return forgotten
 
         return await self._submit(work)
 
