@@ -144,8 +144,8 @@ class Comparison:
         for side, other in zip(self.others, others, strict=True):
             if other.rounds:
                 ratio = ours.per_second / other.per_second
-                yield Figure(f"of {side.name}", [ratio], "×", at_least=side.at_least)
-        yield Figure("processor", [ours.cpu_microseconds], "µs", at_most=self.cpu_at_most)
+                yield Figure(f"beside {side.name}", [ratio], "×", at_least=side.at_least)
+        yield Figure("processor time", [ours.cpu_microseconds], "µs", at_most=self.cpu_at_most)
 
 
 @dataclass(frozen=True, slots=True)

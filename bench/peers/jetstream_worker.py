@@ -10,8 +10,6 @@ from typing import Any
 from faststream.nats import JStream, NatsBroker, PullSub
 
 BATCH = 100
-BATCH_SECONDS = 0.01
-"""How long it waits for a batch to become full."""
 
 
 async def main(address: str, stream: str, count: int) -> None:
@@ -24,7 +22,7 @@ async def main(address: str, stream: str, count: int) -> None:
         nonlocal handled
         handled += 1
 
-    batches = PullSub(batch_size=BATCH, batch=True, timeout=BATCH_SECONDS)
+    batches = PullSub(batch_size=BATCH, batch=True)
 
     @broker.subscriber(stream, stream=JStream(stream), durable="worker", pull_sub=batches)
     async def handle(notifications: list[dict[str, Any]]) -> None:
