@@ -7,7 +7,7 @@ one session's deliveries one after the other (the journal hands out only the fir
 
 import asyncio
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from fbsessiond.handler import Defer, Delivery, Done, Reject, misfit
 from fbsessiond.journal.documents import document_of
 from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.records import DeliveryState, Entry, FollowUpLease, Lease, Settlement, Wait
-from fbsessiond.lane import LONGEST_BACKOFF, Lane, Worker, backoff
+from fbsessiond.lane import LONGEST_BACKOFF, Hold, Lane, Worker, backoff
 from fbsessiond.message import Origin
 from fbsessiond.notification import Document
 from fbsessiond.route import Route
@@ -40,9 +40,6 @@ log = structlog.get_logger(__name__)
 
 LEASE_SLACK = timedelta(seconds=30)
 """How much longer than its time-out a delivery is leased."""
-
-CANCEL_SECONDS = 5.0
-"""How long a cancelled handler may take to clean up before the log says that it doesn't stop."""
 
 DOUBT_PAUSE = timedelta(seconds=1)
 """How soon it is looked again whether a gap is closed."""
@@ -63,19 +60,15 @@ class Verdict:
     pause: timedelta | None = None
     follow_ups: Sequence[FollowUp] = ()
 
-    @property
-    def outcome(self) -> AttemptOutcome:
-        """The same in the words of events."""
-        if self.state is DeliveryState.DUE:
-            return AttemptOutcome.FAILED if self.failed else AttemptOutcome.DEFERRED
-        return AttemptOutcome(self.state)
-
 
 @dataclass(frozen=True, slots=True)
-class Raised:
-    """What a handler raised, apart from what it returned: it could return an exception, too."""
+class Ending:
+    """How and when carrying a delivery out ended."""
 
-    error: BaseException
+    verdict: Verdict
+    at: datetime
+    seconds: float | None
+    """How long the handler took; None: it wasn't asked."""
 
 
 class Dispatch:
@@ -87,11 +80,11 @@ class Dispatch:
         routes: Sequence[Route],
         clock: Clock,
         chance: Chance,
-        follow_ups: Lane[FollowUpLease] | None = None,
+        follow_ups: Lane[FollowUpLease, None] | None = None,
         observe: Observe = unobserved,
     ) -> None:
         """Take the handlers, and what carries out follow-ups; without it they stay intended."""
-        self._workers: list[Worker[Any]] = [
+        self._workers: list[Worker[Any, Any]] = [
             Worker(HandlerLane(journal, route, clock, chance, observe), journal.wakes(route.name), clock)
             for route in routes
         ]
@@ -138,6 +131,7 @@ class HandlerLane:
         self._observe = observe
         self.name = route.name
         self.concurrency = route.delivery.concurrency
+        self.timeout = route.delivery.timeout
         self._journal = journal
         self._clock = clock
         self._chance = chance
@@ -148,31 +142,41 @@ class HandlerLane:
 
     async def lease(self, most: int, now: datetime) -> Sequence[Lease]:
         """Hand out what is due, for longer than the handler may take."""
-        return await self._journal.lease(self.name, most, now, now + self.route.delivery.timeout + LEASE_SLACK)
+        return await self._journal.lease(self.name, most, now, now + self.timeout + LEASE_SLACK)
 
     async def release(self, leases: Sequence[Lease], now: datetime) -> None:
         """Hand back what was interrupted, which costs it no attempt."""
         await self._journal.release(leases, now)
 
-    async def carry_out(self, lease: Lease, current: Callable[[], Lease]) -> None:
-        """Run the handler, and settle how that ended. Raises `DiskError`."""
-        began_at = self._clock.monotonic()
-        seconds = None
+    async def carry_out(self, hold: Hold[Lease]) -> Ending:
+        """Run the handler, unless something stands in its way. Raises `DiskError`."""
+        lease, seconds = hold.lease, None
         if (verdict := await self._not_now(lease)) is None:
+            began_at = self._clock.monotonic()
             self._observe(AttemptBegan(lease))
-            verdict = await self._attempt(lease)
+            verdict = await self._attempt(hold)
             seconds = self._clock.monotonic() - began_at
-        now = self._clock.now()
-        attempts = lease.attempts + (verdict.failed or verdict.state in {DeliveryState.DELIVERED, DeliveryState.DEAD})
-        due_at = None
+        return Ending(verdict, self._clock.now(), seconds)
+
+    async def settle(self, ended: Sequence[tuple[Hold[Lease], Ending]]) -> None:
+        """Write down how attempts ended, in one transaction."""
+        settlements = [self._settlement(hold, ending) for hold, ending in ended]
+        await self._journal.settle(settlements, self._clock.now())
+        for (hold, ending), settlement in zip(ended, settlements, strict=True):
+            outcome = _outcome(settlement, ending.verdict)
+            hold.context.run(self._observe, AttemptEnded(settlement.lease, outcome, ending.at, ending.seconds))
+            self._say(settlement, outcome)
+
+    def _settlement(self, hold: Hold[Lease], ending: Ending) -> Settlement:
+        """Judge an end by the attempts so far. What is tried again is due after a pause."""
+        hold.settled_by = lease = hold.lease
+        verdict, state, due_at = ending.verdict, ending.verdict.state, None
+        attempts = lease.attempts + (verdict.failed or state in {DeliveryState.DELIVERED, DeliveryState.DEAD})
         if verdict.failed and attempts >= self.route.delivery.attempts:
-            verdict = Verdict(DeliveryState.DEAD, because=verdict.because)
-        elif verdict.state is DeliveryState.DUE:
-            due_at = now + (self._pause(attempts) if verdict.pause is None else verdict.pause)
-        settlement = Settlement(current(), verdict.state, attempts, verdict.because, due_at, verdict.follow_ups)
-        await self._journal.settle([settlement], now)
-        self._observe(AttemptEnded(lease, verdict.outcome, now, seconds))
-        self._say(lease, verdict, attempts, due_at)
+            state = DeliveryState.DEAD
+        elif state is DeliveryState.DUE:
+            due_at = ending.at + (self._pause(attempts) if verdict.pause is None else verdict.pause)
+        return Settlement(lease, state, attempts, verdict.because, due_at, verdict.follow_ups)
 
     async def _not_now(self, lease: Lease) -> Verdict | None:
         """Say why a delivery isn't attempted now, or not at all; None: nothing stands in its way."""
@@ -208,52 +212,45 @@ class HandlerLane:
         because = f"found by a snapshot, and no longer true: the session is {state}, not {entry.after}"
         return Verdict(DeliveryState.WITHDRAWN, because=because)
 
-    async def _attempt(self, lease: Lease) -> Verdict:
-        """Run the handler once, within its time-out. Whatever it does ends as a verdict, but for a `DiskError`."""
-        seconds = self.route.delivery.timeout.total_seconds()
-        handling = asyncio.create_task(self._handle(lease), name=f"handler {self.route.name}")
-        try:
-            done, _ = await asyncio.wait({handling}, timeout=seconds)
-        except asyncio.CancelledError:
-            return await self._interrupt(handling, lease)
-        if done:
-            verdict = _verdict(handling)
-            if verdict.follow_ups and self.route.handler.only_observes:
-                return _failed("asked for follow-ups, though its class says only_observes = True")
-            return verdict
-        handling.cancel()
-        patience = CANCEL_SECONDS
-        while not (await asyncio.wait({handling}, timeout=patience))[0]:  # its session's next one has to wait
-            self._say_it_does_not_stop(lease)
-            patience *= 2
-        _verdict(handling)  # for a `DiskError`
-        return _failed(f"took longer than delivery.timeout, {seconds:g} s")
+    async def _attempt(self, hold: Hold[Lease]) -> Verdict:
+        """Run the handler once. Whatever it does ends as a verdict, but for a `DiskError`.
 
-    async def _handle(self, lease: Lease) -> object:
-        """Return what the handler returns or raises: raised in a task, it would end up in the log in full.
-
-        What is logged meanwhile says what it is about.
+        What is logged meanwhile says what it is about. Where the daemon stops, what the handler did to the end all the
+        same counts, and nothing else does.
         """
+        lease = hold.lease
         bind_contextvars(handler=self.route.name, delivery=lease.id, session=lease.entry.session)
         try:
-            return await self.route.handler.handle(self._delivery(lease))
+            verdict = self._judge(await self.route.handler.handle(self._delivery(lease)))
         except asyncio.CancelledError:
-            raise
+            if hold.is_interrupted:
+                raise
+            verdict = _failed("the handler cancelled itself")
         except BaseException as error:  # noqa: BLE001  sys.exit() too, which ends nothing here
-            return Raised(error)
+            if disk_error := next((one for one in _leaves(error) if isinstance(one, DiskError)), None):
+                raise disk_error from None
+            verdict = _failed(_describe(error))
+        if hold.is_expired:
+            return _failed(f"took longer than delivery.timeout, {self.timeout.total_seconds():g} s")
+        if hold.is_interrupted and verdict.failed:
+            raise asyncio.CancelledError
+        return verdict
 
-    async def _interrupt(self, handling: asyncio.Task[object], lease: Lease) -> Verdict:
-        """Cancel a handler because the daemon stops. What it did to the end all the same counts; nothing else does."""
-        handling.cancel()
-        await asyncio.wait({handling}, timeout=CANCEL_SECONDS)
-        if not handling.done():
-            self._say_it_does_not_stop(lease)
-        elif not (verdict := _verdict(handling)).failed:
-            return verdict
-        raise asyncio.CancelledError
-
-    def _say_it_does_not_stop(self, lease: Lease) -> None:
-        log.error("handler.does_not_stop", handler=self.route.name, delivery=lease.id)
+    def _judge(self, returned: object) -> Verdict:
+        """Judge what a handler returned: one without type checks returns anything."""
+        match returned:
+            case Done(follow_ups=follow_ups) if misfit(returned) is None:
+                if follow_ups and self.route.handler.only_observes:
+                    return _failed("asked for follow-ups, though its class says only_observes = True")
+                return Verdict(DeliveryState.DELIVERED, follow_ups=follow_ups)
+            case Defer(pause=timedelta() as pause):
+                pause = min(max(pause, SHORTEST_DEFER), LONGEST_DEFER)
+                return Verdict(DeliveryState.DUE, because="deferred by the handler", pause=pause)
+            case Reject(reason=reason):
+                because = f"rejected by the handler\n{reason}"[: limits.PROBLEM_CHARACTERS]
+                return Verdict(DeliveryState.DEAD, because=because)
+            case _:
+                return _failed(str(misfit(returned)))
 
     def _delivery(self, lease: Lease) -> Delivery:
         entry = lease.entry
@@ -276,15 +273,26 @@ class HandlerLane:
     def _pause(self, failures: int) -> timedelta:
         return backoff(self.route.delivery.backoff, failures, LONGEST_BACKOFF, self._chance)
 
-    def _say(self, lease: Lease, verdict: Verdict, attempts: int, due_at: datetime | None) -> None:
+    def _say(self, settlement: Settlement, outcome: AttemptOutcome) -> None:
+        if outcome is AttemptOutcome.DELIVERED or outcome is AttemptOutcome.DEFERRED:
+            return
+        lease, attempts = settlement.lease, settlement.attempts
         fields = {"handler": self.route.name, "delivery": lease.id, "session": lease.entry.session}
-        because = (verdict.because or "").partition("\n")[0]
-        if verdict.state is DeliveryState.DEAD:
+        because = (settlement.because or "").partition("\n")[0]
+        if outcome is AttemptOutcome.DEAD:
             log.error("delivery.dead", **fields, attempts=attempts, because=because)
-        elif verdict.state is DeliveryState.WITHDRAWN:
+        elif outcome is AttemptOutcome.WITHDRAWN:
             log.info("delivery.withdrawn", **fields, because=because)
-        elif verdict.failed:
-            log.warning("delivery.failed", **fields, attempts=attempts, because=because, again_at=str(due_at))
+        else:
+            again_at = str(settlement.due_at)
+            log.warning("delivery.failed", **fields, attempts=attempts, because=because, again_at=again_at)
+
+
+def _outcome(settlement: Settlement, verdict: Verdict) -> AttemptOutcome:
+    """Say how an attempt ended, in the words of events."""
+    if settlement.state is DeliveryState.DUE:
+        return AttemptOutcome.FAILED if verdict.failed else AttemptOutcome.DEFERRED
+    return AttemptOutcome(settlement.state)
 
 
 def _gap(entry: Entry, notification: Document) -> Gap | None:
@@ -292,27 +300,6 @@ def _gap(entry: Entry, notification: Document) -> Gap | None:
     if entry.origin is not Origin.SNAPSHOT:
         return None
     return read_gap(entry.agent, notification["snapshot"]["gap"])
-
-
-def _verdict(handling: asyncio.Task[object]) -> Verdict:
-    """Judge what a handler returned or raised. Raises its `DiskError`."""
-    if handling.cancelled():
-        return _failed("the handler cancelled itself")
-    match ended := handling.result():  # a handler without type checks returns anything
-        case Done(follow_ups=follow_ups) if misfit(ended) is None:
-            return Verdict(DeliveryState.DELIVERED, follow_ups=follow_ups)
-        case Defer(pause=timedelta() as pause):
-            pause = min(max(pause, SHORTEST_DEFER), LONGEST_DEFER)
-            return Verdict(DeliveryState.DUE, because="deferred by the handler", pause=pause)
-        case Reject(reason=reason):
-            because = f"rejected by the handler\n{reason}"[: limits.PROBLEM_CHARACTERS]
-            return Verdict(DeliveryState.DEAD, because=because)
-        case Raised(error):
-            if disk_error := next((one for one in _leaves(error) if isinstance(one, DiskError)), None):
-                raise disk_error
-            return _failed(_describe(error))
-        case _:
-            return _failed(str(misfit(ended)))
 
 
 def _failed(because: str) -> Verdict:

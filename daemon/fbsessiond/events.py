@@ -48,7 +48,7 @@ class AttemptOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AttemptBegan:
-    """A delivery is about to be carried out, by the task in which this is told."""
+    """A delivery is about to be carried out, in the context in which this is told."""
 
     lease: Lease
 
@@ -67,7 +67,7 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class FollowUpBegan:
-    """A follow-up is about to be carried on, by the task in which this is told."""
+    """A follow-up is about to be carried on, in the context in which this is told."""
 
     lease: FollowUpLease
 
@@ -127,7 +127,7 @@ Event: TypeAlias = (
 )
 
 Observe: TypeAlias = Callable[[Event], None]
-"""Is told each event, in the task in which it happens; it must not block, nor raise."""
+"""Is told each event, in the context in which it happens; it must not block, nor raise."""
 
 
 def unobserved(_: Event) -> None:

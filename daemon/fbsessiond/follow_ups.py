@@ -20,7 +20,7 @@ from fbsessiond.handler import Defer, Done, Handler, Reject
 from fbsessiond.journal.interface import FOLLOW_UPS, Journal
 from fbsessiond.journal.records import FollowUpLease
 from fbsessiond.journal_evidence import JournalEvidence
-from fbsessiond.lane import LONGEST_BACKOFF, backoff
+from fbsessiond.lane import LONGEST_BACKOFF, Hold, backoff
 from fbsessiond.operations import Operation
 
 log = structlog.get_logger(__name__)
@@ -57,6 +57,7 @@ class FollowUpLane:
     """Carries out what handlers asked for: side by side for different sessions, one after the other for each."""
 
     name = FOLLOW_UPS
+    timeout: timedelta | None = None
 
     def __init__(
         self,
@@ -98,20 +99,25 @@ class FollowUpLane:
         """Hand back what was interrupted; how far each has come is on disk."""
         await self._journal.release_follow_ups(leases, now)
 
-    async def carry_out(self, lease: FollowUpLease, current: Callable[[], FollowUpLease]) -> None:
+    async def carry_out(self, hold: Hold[FollowUpLease]) -> None:
         """Go on with one follow-up, and write down how that ended. Raises `DiskError` and `RefusedError`."""
+        lease = hold.lease
         self._observe(FollowUpBegan(lease))
         began_at = self._clock.monotonic()
         try:
-            progress = await self._go_on(lease, current)
+            progress = await self._go_on(hold)
         except RefusedError as error:
             self._bear(lease.agent, error)
-            progress = self._later(current().progress)
-        await self._record(current(), progress)
+            progress = self._later(hold.lease.progress)
+        await self._record(hold, progress)
         self._observe(FollowUpPaused(lease, progress, self._clock.monotonic() - began_at))
         self._say(lease, progress)
 
-    async def _go_on(self, lease: FollowUpLease, current: Callable[[], FollowUpLease]) -> Progress:
+    async def settle(self, ended: Sequence[tuple[Hold[FollowUpLease], None]]) -> None:
+        """Each is written down in the task that carries it out: the next thing of its session may go on then."""
+
+    async def _go_on(self, hold: Hold[FollowUpLease]) -> Progress:
+        lease = hold.lease
         try:
             lease.operation.check()
         except ValueError as error:
@@ -123,7 +129,7 @@ class FollowUpLane:
             return Progress(FollowUpState.FAILED, lease.progress.attempts, because=because)
         if (rest := self._rests[lease.agent]) is None:
             return self._later(lease.progress)
-        return await self._carrying(lease.operation, lease, rest, current).go_on(lease.progress)
+        return await self._carrying(lease.operation, hold, rest).go_on(lease.progress)
 
     def _later(self, progress: Progress) -> Progress:
         """Leave one for a while, as it is: that its agent can't sign in isn't its own failure."""
@@ -163,20 +169,19 @@ class FollowUpLane:
     def _pause(self, failures: int) -> timedelta:
         return backoff(self._settings.backoff, failures, LONGEST_BACKOFF, self._chance)
 
-    def _carrying(
-        self, operation: Operation, lease: FollowUpLease, rest: Rest, current: Callable[[], FollowUpLease]
-    ) -> Carrying:
+    def _carrying(self, operation: Operation, hold: Hold[FollowUpLease], rest: Rest) -> Carrying:
         return Carrying(
             operation,
             rest,
-            JournalEvidence(self._journal, lease.agent, operation.session, self._clock),
+            JournalEvidence(self._journal, hold.lease.agent, operation.session, self._clock),
             clock=self._clock,
             patience=self._settings.patience,
-            record=lambda progress: self._record(current(), progress),
+            record=lambda progress: self._record(hold, progress),
             pause=self._pause,
         )
 
-    async def _record(self, lease: FollowUpLease, progress: Progress) -> None:
+    async def _record(self, hold: Hold[FollowUpLease], progress: Progress) -> None:
+        hold.settled_by = lease = hold.lease
         await self._journal.record_follow_up(lease, progress, self._clock.now())
 
     def _say(self, lease: FollowUpLease, progress: Progress) -> None:
@@ -198,10 +203,6 @@ class CapturingLane(FollowUpLane):
     def __init__(self, journal: Journal, clock: Clock, chance: Chance) -> None:
         super().__init__(journal, {}, clock, chance)
 
-    async def carry_out(
-        self,
-        lease: FollowUpLease,  # noqa: ARG002  the lane's interface
-        current: Callable[[], FollowUpLease],
-    ) -> None:
+    async def carry_out(self, hold: Hold[FollowUpLease]) -> None:
         """Mark a follow-up as captured: no daemon that opens this journal later sends it, either."""
-        await self._record(current(), Progress(FollowUpState.CAPTURED))
+        await self._record(hold, Progress(FollowUpState.CAPTURED))

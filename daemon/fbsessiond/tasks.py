@@ -1,8 +1,12 @@
 """Pieces of work side by side, and to their ends: whoever stops waits, and no error is lost."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import Any
+import types
+from collections.abc import Coroutine, Generator, Iterable
+from contextvars import Context
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 async def until_first(*parts: Coroutine[Any, Any, object]) -> None:
@@ -43,3 +47,21 @@ async def to_the_end(work: Coroutine[Any, Any, object]) -> None:
     except asyncio.CancelledError:
         await task
         raise
+
+
+@types.coroutine
+def within(context: Context, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """Await a piece of work in a context of its own, as a task of its own would run it, in the task that awaits."""
+    given: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            waits_for = context.run(work.send, given) if error is None else context.run(work.throw, error)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+        given = error = None
+        try:
+            given = yield waits_for
+        except BaseException as raised:  # noqa: BLE001  whatever it is, it is the work's
+            error = raised

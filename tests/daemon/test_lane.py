@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from fbsessiond.chance import SeededChance
 from fbsessiond.errors import DiskError, FbsessiondError, RefusedError
-from fbsessiond.lane import FINISH_SECONDS, LONGEST_BACKOFF, POLL_SECONDS, Worker, backoff
+from fbsessiond.lane import FINISH_SECONDS, LONGEST_BACKOFF, POLL_SECONDS, Hold, Worker, backoff
 from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 
 
@@ -39,6 +39,7 @@ class Jobs:
     """A lane of jobs, each with its due date; a lease is a postponed one."""
 
     name = "jobs"
+    timeout: timedelta | None = None
 
     def __init__(self, do: Callable[[Job], Awaitable[None]], *, concurrency: int = 2, seconds: float = 60) -> None:
         self.concurrency = concurrency
@@ -50,7 +51,7 @@ class Jobs:
         self.leasing: asyncio.Event | None = None
         """Where it is given, leasing takes until it is set."""
         self.settling = 0.0
-        """How many seconds it takes to settle one: a lease that is another's by then settles nothing."""
+        """How many seconds it takes to settle one while it is carried out, if any; an old lease settles nothing."""
         self.refuses_release: FbsessiondError | None = None
         self._do = do
         self._seconds = seconds
@@ -85,22 +86,35 @@ class Jobs:
         self.released += leases
         self.due |= {job.id: now for job in leases}
 
-    async def carry_out(self, lease: Job, current: Callable[[], Job]) -> None:
-        """Do one, and settle it by the lease that it has then."""
-        self.begun.append((lease.id, round(asyncio.get_running_loop().time())))
-        await self._do(lease)
-        settled_by = current()
-        await asyncio.sleep(self.settling)
-        if self._leases[lease.id] == settled_by:
-            self.done.append(settled_by)
-            del self.due[lease.id]
+    async def carry_out(self, hold: Hold[Job]) -> str:
+        """Do one."""
+        self.begun.append((hold.lease.id, round(asyncio.get_running_loop().time())))
+        await self._do(hold.lease)
+        if self.settling:
+            hold.settled_by = hold.lease
+            await asyncio.sleep(self.settling)
+            self._write(hold)
+        return hold.lease.id
+
+    async def settle(self, ended: Sequence[tuple[Hold[Job], str]]) -> None:
+        """Settle those that weren't when they were carried out, by the leases that they have now."""
+        for hold, name in ended:
+            assert name == hold.lease.id
+            if hold.settled_by is None:
+                hold.settled_by = hold.lease
+                self._write(hold)
+
+    def _write(self, hold: Hold[Job]) -> None:
+        if self._leases[hold.lease.id] == hold.settled_by:
+            self.done.append(hold.settled_by)
+            del self.due[hold.lease.id]
 
 
 @dataclass
 class Working:
     """A worker at work."""
 
-    worker: Worker[Job]
+    worker: Worker[Job, str]
     wake: asyncio.Event
     task: asyncio.Task[None]
     is_stopped: bool = False
@@ -119,7 +133,7 @@ class Working:
 async def working(jobs: Jobs) -> AsyncGenerator[Working]:
     """Let a worker carry out jobs."""
     wake = asyncio.Event()
-    worker = Worker[Job](jobs, wake, VirtualClock())
+    worker = Worker[Job, str](jobs, wake, VirtualClock())
     work = Working(worker, wake, asyncio.create_task(worker.run()))
     try:
         yield work
@@ -144,7 +158,7 @@ async def test_side_by_side() -> None:
     async with working(jobs):
         await asyncio.sleep(30)
     assert jobs.begun == [("a", 0), ("b", 0), ("c", 10)]
-    assert [job.id for job in jobs.done] == ["a", "b", "c"]
+    assert sorted(job.id for job in jobs.done) == ["a", "b", "c"]
 
 
 @virtual
