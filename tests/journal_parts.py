@@ -109,8 +109,10 @@ async def append(
 async def lease(
     journal: Journal, handler: str = "log", *, now: datetime = NOW, until: datetime | None = None, most: int = 100
 ) -> Sequence[Lease]:
-    """Lease what is due, for a minute unless told otherwise."""
-    return await journal.lease(handler, most, now, until or now + timedelta(minutes=1))
+    """Lease what is due, for a minute unless told otherwise, and wait until that can be seen from outside."""
+    leases = await journal.lease(handler, most, now, until or now + timedelta(minutes=1))
+    await journal.settle((), now)  # whatever is committed
+    return leases
 
 
 async def settle(

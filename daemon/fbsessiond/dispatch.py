@@ -8,12 +8,11 @@ one session's deliveries one after the other (the journal hands out only the fir
 import asyncio
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 from structlog.contextvars import bind_contextvars
 
@@ -24,16 +23,15 @@ from fbsessiond.durations import in_words
 from fbsessiond.errors import DiskError
 from fbsessiond.events import AttemptBegan, AttemptEnded, AttemptOutcome, Observe, unobserved
 from fbsessiond.follow_up import FollowUp
-from fbsessiond.gap import Gap, read_gap
+from fbsessiond.gap import read_gap
 from fbsessiond.handler import Defer, Delivery, Done, Reject, misfit
 from fbsessiond.journal.documents import document_of
 from fbsessiond.journal.interface import Journal
 from fbsessiond.journal.records import DeliveryState, Entry, FollowUpLease, Lease, Settlement, Wait
 from fbsessiond.lane import LONGEST_BACKOFF, Hold, Lane, Worker, backoff
 from fbsessiond.message import Origin
-from fbsessiond.notification import Document
 from fbsessiond.route import Route
-from fbsessiond.session import session_from
+from fbsessiond.session import Session, session_from
 from fbsessiond.transition import Transition, state_of
 
 log = structlog.get_logger(__name__)
@@ -46,6 +44,9 @@ DOUBT_PAUSE = timedelta(seconds=1)
 
 SHORTEST_DEFER = timedelta(milliseconds=100)
 """So that a handler that defers without a pause doesn't keep processor and disk busy."""
+
+SESSIONS_KEPT = 1_024
+"""Of how many entries the session is kept."""
 
 LONGEST_DEFER = timedelta(days=10_000)
 
@@ -84,8 +85,9 @@ class Dispatch:
         observe: Observe = unobserved,
     ) -> None:
         """Take the handlers, and what carries out follow-ups; without it they stay intended."""
+        transitions = Transitions()
         self._workers: list[Worker[Any, Any]] = [
-            Worker(HandlerLane(journal, route, clock, chance, observe), journal.wakes(route.name), clock)
+            Worker(HandlerLane(journal, route, clock, chance, transitions, observe), journal.wakes(route.name), clock)
             for route in routes
         ]
         if follow_ups is not None:
@@ -121,13 +123,52 @@ class Dispatch:
             await worker.drain()
 
 
+class Transitions:
+    """Makes transitions of entries; the sessions of the last ones are kept, since each handler in turn wants them."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[int, tuple[Entry, Session]] = {}
+
+    def of(self, entry: Entry) -> Transition:
+        """Return an entry's transition. Raises `LookupError` or `ValueError` where the entry is damaged."""
+        transition = Transition(
+            entry.seq,
+            entry.received_at,
+            entry.origin,
+            entry.agent,
+            self._session(entry),
+            entry.before,
+            entry.after or "",
+            entry.notification,
+        )
+        if entry.origin is not Origin.SNAPSHOT:  # of our own entries alone that key is ours
+            return transition
+        return replace(transition, gap=read_gap(entry.agent, transition.notification["snapshot"]["gap"]))
+
+    def _session(self, entry: Entry) -> Session:
+        kept, session = self._sessions.get(entry.seq, (None, None))
+        if session is None or kept is not entry:
+            session = session_from(document_of(entry), entry.agent)
+            self._sessions[entry.seq] = entry, session
+            if len(self._sessions) > SESSIONS_KEPT:
+                del self._sessions[next(iter(self._sessions))]
+        return session
+
+
 class HandlerLane:
     """One handler's deliveries."""
 
     def __init__(
-        self, journal: Journal, route: Route, clock: Clock, chance: Chance, observe: Observe = unobserved
+        self,
+        journal: Journal,
+        route: Route,
+        clock: Clock,
+        chance: Chance,
+        transitions: Transitions,
+        observe: Observe = unobserved,
     ) -> None:
         self.route = route
+        self._transitions = transitions
         self._observe = observe
         self.name = route.name
         self.concurrency = route.delivery.concurrency
@@ -219,9 +260,9 @@ class HandlerLane:
         same counts, and nothing else does.
         """
         lease = hold.lease
-        bind_contextvars(handler=self.route.name, delivery=lease.id, session=lease.entry.session)
+        bind_contextvars(handler=self.route.name, delivery=hold.id, session=lease.entry.session)
         try:
-            verdict = self._judge(await self.route.handler.handle(self._delivery(lease)))
+            verdict = self._judge(await self.route.handler.handle(self._delivery(hold.id, lease)))
         except asyncio.CancelledError:
             if hold.is_interrupted:
                 raise
@@ -252,23 +293,11 @@ class HandlerLane:
             case _:
                 return _failed(str(misfit(returned)))
 
-    def _delivery(self, lease: Lease) -> Delivery:
-        entry = lease.entry
+    def _delivery(self, name: str, lease: Lease) -> Delivery:
         late = max(timedelta(0), self._clock.now() - lease.due_at)
-        notification: Document = msgspec.json.decode(entry.notification)
-        transition = Transition(
-            seq=entry.seq,
-            at=entry.received_at,
-            origin=entry.origin,
-            agent=entry.agent,
-            session=session_from(document_of(entry), entry.agent),
-            before=entry.before,
-            after=entry.after or "",
-            notification=notification,
-            gap=_gap(entry, notification),
-        )
-        key = f"{self._journal.identity}/{lease.id}"
-        return Delivery(lease.id, key, self.route.name, lease.attempts + 1, lease.due_at, late, transition)
+        key = f"{self._journal.identity}/{name}"
+        transition = self._transitions.of(lease.entry)
+        return Delivery(name, key, self.route.name, lease.attempts + 1, lease.due_at, late, transition)
 
     def _pause(self, failures: int) -> timedelta:
         return backoff(self.route.delivery.backoff, failures, LONGEST_BACKOFF, self._chance)
@@ -293,13 +322,6 @@ def _outcome(settlement: Settlement, verdict: Verdict) -> AttemptOutcome:
     if settlement.state is DeliveryState.DUE:
         return AttemptOutcome.FAILED if verdict.failed else AttemptOutcome.DEFERRED
     return AttemptOutcome(settlement.state)
-
-
-def _gap(entry: Entry, notification: Document) -> Gap | None:
-    """Return the gap in which a snapshot found a change; only of our own entries that key is ours."""
-    if entry.origin is not Origin.SNAPSHOT:
-        return None
-    return read_gap(entry.agent, notification["snapshot"]["gap"])
 
 
 def _failed(because: str) -> Verdict:

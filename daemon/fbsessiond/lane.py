@@ -55,6 +55,8 @@ T = TypeVar("T")
 class Hold(Generic[L]):
     """Something handed out, from its lease until it is settled or handed back."""
 
+    id: str
+    """Its name, the same at every lease."""
     lease: L
     """The one that counts: what takes long may get another one meanwhile."""
     context: Context = field(default_factory=copy_context)
@@ -222,10 +224,11 @@ class Worker(Generic[L, E]):
     def _take(self, leases: Sequence[L]) -> None:
         """Queue what was handed out; what still runs, though its lease ran out, has got a new lease, and runs on."""
         for lease in leases:
-            if (hold := self._holds.get(lease.id)) is not None:
+            name = lease.id
+            if (hold := self._holds.get(name)) is not None:
                 hold.lease = lease
             else:
-                self._holds[lease.id] = hold = Hold(lease)
+                self._holds[name] = hold = Hold(name, lease)
                 self._queue.append(hold)
 
     async def _begin(self) -> None:
@@ -249,7 +252,7 @@ class Worker(Generic[L, E]):
         assert task is not None  # noqa: S101  this is one
         while self._queue and self._taking is task and not task.cancelling():
             self._running[task] = hold = self._queue.popleft()
-            task.set_name(f"delivery {hold.lease.id}")
+            task.set_name(f"delivery {hold.id}")
             end = await within(hold.context, self.lane.carry_out(hold))
             self._ended.append((hold, end))
             self._forget_limit(hold)
@@ -288,7 +291,7 @@ class Worker(Generic[L, E]):
             hold.timer.cancel()
 
     def _say_it_does_not_stop(self, hold: Hold[L]) -> None:
-        log.error("handler.does_not_stop", handler=self.lane.name, delivery=hold.lease.id)
+        log.error("handler.does_not_stop", handler=self.lane.name, delivery=hold.id)
 
     async def _settle(self) -> None:
         """Write down what ended. What got a new lease just before is handed back: the old one settled nothing."""
@@ -297,15 +300,13 @@ class Worker(Generic[L, E]):
             return
         await self.lane.settle(ended)
         for hold, _ in ended:
-            del self._holds[hold.lease.id]
+            del self._holds[hold.id]
         if anew := [hold.lease for hold, _ in ended if hold.lease is not hold.settled_by]:
             await self.lane.release(anew, self._clock.now())
 
     async def _hand_back(self) -> None:
-        leases = [hold.lease for hold in self._queue]
+        leases = [self._holds.pop(hold.id).lease for hold in self._queue]
         self._queue.clear()
-        for lease in leases:
-            del self._holds[lease.id]
         await self.lane.release(leases, self._clock.now())
 
     async def _write(self, work: Coroutine[Any, Any, T]) -> T:

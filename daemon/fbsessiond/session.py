@@ -56,7 +56,7 @@ def session_from(document: Document, agent: str) -> Session:
     Raises pydantic's `ValidationError` where the document isn't one that `notification.read` let through.
     """
     seen = SessionDocument.model_validate(document)
-    return Session(
+    return Session.model_construct(  # what it is made of is validated
         id=seen.id,
         agent=agent,
         state=seen.state or "",

@@ -13,6 +13,8 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+import msgspec
+
 from fbsessiond.gap import Gap
 from fbsessiond.handler import Delivery, Handler, Outcome, misfit
 from fbsessiond.message import Origin
@@ -82,11 +84,13 @@ def make_transition(
         session=session_from(document, agent),
         before=before,
         after=after,
-        notification={
-            "messageType": "FacebooksessionStateChangeMessage",
-            "notificationType": "StatusChange",
-            "facebooksession": document,
-        },
+        raw=msgspec.json.encode(
+            {
+                "messageType": "FacebooksessionStateChangeMessage",
+                "notificationType": "StatusChange",
+                "facebooksession": document,
+            }
+        ),
         gap=gap,
     )
 

@@ -11,10 +11,13 @@ The rules, in this order:
 4. Otherwise its own type says what changed; where that says nothing, the content does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import TypeAlias
+
+import msgspec
 
 from fbsessiond.gap import Gap
 from fbsessiond.message import Origin
@@ -34,7 +37,7 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Transition:
     """A session's change of state, as a handler sees it."""
 
@@ -49,10 +52,16 @@ class Transition:
     before: str | None
     """The state before; None at first sight."""
     after: str
-    notification: Document
-    """The notification as it was received; of origin `snapshot`, the session as the agent's list showed it."""
+    raw: bytes = field(repr=False)
+    """The notification word for word, as JSON."""
     gap: Gap | None = None
     """Where a snapshot found the change: the gap in which it happened; the states in between aren't known."""
+
+    @cached_property
+    def notification(self) -> Document:
+        """The notification as it was received; of origin `snapshot`, the session as the agent's list showed it."""
+        document: Document = msgspec.json.decode(self.raw)
+        return document
 
 
 @dataclass(frozen=True, slots=True)

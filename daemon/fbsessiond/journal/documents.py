@@ -5,7 +5,8 @@ from functools import partial
 import msgspec
 
 from fbsessiond.conditions import Candidate
-from fbsessiond.journal.records import Entry
+from fbsessiond.journal.records import Draft, Entry
+from fbsessiond.message import Batch
 from fbsessiond.notification import Document, id_in, parts_of
 
 
@@ -30,6 +31,24 @@ def own_part(notification: bytes, session: str | None) -> Document:
         if id_in(part) == session:
             return part
     raise LookupError(f"no part on session {session} in the notification")
+
+
+def entry_of(seq: int, batch: Batch, draft: Draft) -> Entry:
+    """Return the entry that a draft becomes."""
+    change = draft.change
+    return Entry(
+        seq,
+        batch.received_at,
+        batch.origin,
+        batch.agent,
+        draft.message.channel,
+        change.session,
+        change.kind,
+        change.before,
+        change.after,
+        draft.message.data or b"",
+        draft.document,
+    )
 
 
 def candidate_of(entry: Entry) -> Candidate:

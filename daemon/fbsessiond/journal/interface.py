@@ -140,7 +140,8 @@ class Journal(ABC):
     async def lease(self, handler: str, most: int, now: datetime, until: datetime) -> Sequence[Lease]:
         """Hand out up to `most` due deliveries of a handler, the longest due first, of each session only its first.
 
-        A lease is a postponed due date: a delivery that isn't settled by `until` is due again.
+        A lease is a postponed due date: a delivery that isn't settled by `until` is due again. A reader sees that it
+        runs with the next commit, or soon after; what waited for its time is written before this returns.
         """
 
     @abstractmethod

@@ -1,17 +1,22 @@
 """Deliveries. Each function runs in the transaction that is open."""
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple, TypeAlias
 
 from fbsessiond import limits
 from fbsessiond.finding import Finding
-from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Lease, Settlement, Wait
+from fbsessiond.journal.recent import RecentEntries
+from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Entry, Lease, Settlement, Wait
+from fbsessiond.journal.sql import entries
 from fbsessiond.journal.sql.connection import Connection
 from fbsessiond.journal.sql.queries import read_queries
-from fbsessiond.journal.sql.rows import from_microseconds, to_delivery, to_entry, to_microseconds
+from fbsessiond.journal.sql.rows import from_microseconds, to_delivery, to_microseconds
 
 _SQL = read_queries("deliveries.sql")
 _LAST = 2**63 - 1
+
+SessionKey: TypeAlias = tuple[str, str | None]
+"""Agent and session: of each, a handler has one delivery at a time."""
 
 
 class Key(NamedTuple):
@@ -43,28 +48,40 @@ def promote(connection: Connection, key: Key) -> None:
     connection.execute(_SQL["promote"], {"handler": key.handler, "agent": key.agent, "session": key.session})
 
 
-def lease_due(connection: Connection, handler: str, most: int, now: int, until: int, number: int) -> list[Lease]:
-    """Hand out what is due, numbered from `number`."""
-    rows = connection.execute(_SQL["find_due"], (handler, now, most)).fetchall()
-    leases = [
-        Lease(each, handler, row[0], from_microseconds(row[1]), to_entry(row[3:]), Wait(row[2]) if row[2] else None)
-        for each, row in enumerate(rows, number)
-    ]
-    connection.executemany(_SQL["lease"], [(until, lease.number, *_key(lease)) for lease in leases])
-    return leases
+def find_due(
+    connection: Connection, handler: str, most: int, now: int, held: Collection[SessionKey], recent: RecentEntries
+) -> Iterator[Lease]:
+    """Yield what is due, but for the deliveries of sessions that are held; as leases without a number."""
+    rows = connection.execute(_SQL["find_due"], (handler, now, most + len(held)))
+    for agent, session, seq, attempts, wanted_at, wait in rows.fetchall():
+        if (agent, session) in held or (entry := recent.get(seq) or _read(connection, seq, recent)) is None:
+            continue
+        yield Lease(0, handler, attempts, from_microseconds(wanted_at), entry, Wait(wait) if wait else None)
+        most -= 1
+        if not most:
+            break
 
 
-def settle(connection: Connection, settlement: Settlement, now: int) -> bool:
-    """Write how an attempt ended; say whether that ended the delivery, whose lease may have gone to another."""
-    lease = settlement.lease
+def write_leases(connection: Connection, leases: Iterable[tuple[Lease, int]]) -> None:
+    """Postpone the due dates of what is leased; what a person revived meanwhile goes behind it."""
+    for lease, until in leases:
+        key = _key(lease)
+        connection.execute(_SQL["lease"], (until, lease.number, *key))
+        connection.execute(_SQL["go_behind"], key)
+
+
+def settle(connection: Connection, settlement: Settlement, number: int, now: int) -> bool:
+    """Write how an attempt ended; say whether that ended the delivery, whose lease may have gone to another.
+
+    The number is that of its lease in the database.
+    """
+    key = _key(settlement.lease)
     if settlement.state is DeliveryState.DUE:
         due_at = now if settlement.due_at is None else to_microseconds(settlement.due_at)
-        parameters = (due_at, settlement.attempts, settlement.because, *_key(lease), lease.number)
-        connection.execute(_SQL["postpone"], parameters)
+        connection.execute(_SQL["postpone"], (due_at, settlement.attempts, settlement.because, *key, number))
         return False
-    if not connection.execute(_SQL["remove_pending"], (*_key(lease), lease.number)).rowcount:
+    if not connection.execute(_SQL["remove_pending"], (*key, number)).rowcount:
         return False
-    key = _key(lease)
     outcome = (settlement.state.value, settlement.attempts, settlement.because, now)
     connection.execute(_SQL["append_settled"], (key.seq, key.handler, *outcome))
     promote(connection, key)
@@ -76,10 +93,10 @@ def end_leases(connection: Connection, now: int) -> None:
     connection.execute(_SQL["end_leases"], (now,))
 
 
-def next_due(connection: Connection, handler: str) -> int | None:
-    """Return when a handler's next delivery is due."""
-    found: int | None = connection.execute(_SQL["next_due"], (handler,)).fetchone()[0]
-    return found
+def next_due(connection: Connection, handler: str, held: Collection[SessionKey] = ()) -> int | None:
+    """Return when a handler's next delivery is due, but for those of sessions that are held."""
+    rows = connection.execute(_SQL["next_due"], (handler, len(held) + 1)).fetchall()
+    return next((due_at for agent, session, due_at in rows if (agent, session) not in held), None)
 
 
 def read(connection: Connection, *, seq: int | None) -> Iterator[DeliveryRecord]:
@@ -143,6 +160,13 @@ def check(connection: Connection) -> Iterator[Finding]:
 def forget(connection: Connection, stays: int) -> None:
     """Forget those of entries before the one that stays."""
     connection.execute(_SQL["forget"], (stays,))
+
+
+def _read(connection: Connection, seq: int, recent: RecentEntries) -> Entry | None:
+    """Read an entry, and keep it for the other handlers that want it."""
+    if (entry := entries.read_one(connection, seq)) is not None:
+        recent.add(entry)
+    return entry
 
 
 def _key(lease: Lease) -> Key:

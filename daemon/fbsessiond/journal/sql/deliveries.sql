@@ -6,14 +6,15 @@ SELECT :handler, :agent, :session, :seq, :due_at, :wait,
     ) THEN NULL ELSE :due_at END;
 
 -- find_due: the deliveries of a handler that are due, the longest due first
-SELECT p.attempts, p.wanted_at, p.wait,
-    e.seq, e.received_at, e.origin, e.agent, e.channel, e.session, e.kind, e.before, e.after,
-    unpack(e.notification), unpack(e.document)
-FROM pending AS p JOIN entries AS e ON e.seq = p.seq
-WHERE p.handler = ? AND p.due_at <= ? ORDER BY p.due_at LIMIT ?;
+SELECT agent, session, seq, attempts, wanted_at, wait FROM pending
+WHERE handler = ? AND due_at <= ? ORDER BY due_at LIMIT ?;
 
 -- lease: a postponed due date
 UPDATE pending SET due_at = ?, lease = ? WHERE handler = ? AND agent = ? AND session = ? AND seq = ?;
+
+-- go_behind: whatever else of the session and handler looks due
+UPDATE pending SET due_at = NULL
+WHERE handler = ? AND agent = ? AND session = ? AND seq <> ? AND due_at IS NOT NULL AND lease = 0;
 
 -- end_leases: of a daemon that is no more
 UPDATE pending SET due_at = min(due_at, ?), lease = 0 WHERE lease <> 0;
@@ -34,8 +35,8 @@ WHERE handler = :handler AND agent = :agent AND session = :session AND due_at IS
 UPDATE pending SET due_at = ?, lease = 0, attempts = ?, because = coalesce(?, because)
 WHERE handler = ? AND agent = ? AND session = ? AND seq = ? AND lease = ?;
 
--- next_due: when a handler's next delivery is due
-SELECT min(due_at) FROM pending WHERE handler = ? AND due_at IS NOT NULL;
+-- next_due: when a handler's deliveries are due, the next one first
+SELECT agent, session, due_at FROM pending WHERE handler = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT ?;
 
 -- read: settled and pending, of the entries from one to another
 SELECT d.seq, d.handler, e.agent, e.session, e.after, coalesce(d.state, 'delivered'), d.attempts, d.because, d.at, NULL

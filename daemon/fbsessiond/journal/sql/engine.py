@@ -7,15 +7,18 @@ while the event loop goes round once becomes one transaction, so that agents, se
 import asyncio
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
 
 from fbsessiond.errors import JournalError
 from fbsessiond.follow_up import Progress
 from fbsessiond.gap import Watched
+from fbsessiond.journal.documents import entry_of
 from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Timed, gaps_of, untimed
+from fbsessiond.journal.recent import RecentEntries
 from fbsessiond.journal.records import (
     DeliveryState,
     Draft,
@@ -54,6 +57,7 @@ class SqlJournal(Journal):
         self._last_quarantined = 0
         self._last_lease = 0
         self._looked_at = 0
+        self._recent = RecentEntries()
         self._arrivals: defaultdict[tuple[str, str | None], list[asyncio.Event]] = defaultdict(list)
         self._arrived: set[tuple[str, str | None]] = set()
 
@@ -121,7 +125,8 @@ class SqlJournal(Journal):
 
     async def settle(self, settlements: Sequence[Settlement], now: datetime) -> None:
         """Write outcomes in one transaction."""
-        await self._submit(lambda connection: self._settle(connection, settlements, to_microseconds(now)))
+        known = [(settlement, settlement.lease.number) for settlement in settlements]
+        await self._submit(lambda connection: self._settle(connection, known, to_microseconds(now)))
 
     async def release(self, leases: Sequence[Lease], now: datetime) -> None:
         """Make leased deliveries due now."""
@@ -130,7 +135,7 @@ class SqlJournal(Journal):
 
     async def next_due(self, handler: str) -> datetime | None:
         """Read the first due date, one step by its index."""
-        return await self._look(lambda connection: _point_in_time(deliveries.next_due(connection, handler)))
+        return await self._look(lambda connection: point_in_time(deliveries.next_due(connection, handler)))
 
     def wakes(self, handler: str) -> asyncio.Event:
         """Return the handler's event; it knows of this process's own changes."""
@@ -151,7 +156,7 @@ class SqlJournal(Journal):
 
     async def next_follow_up_due(self) -> datetime | None:
         """Read the first due date, one step by its index."""
-        return await self._look(lambda connection: _point_in_time(follow_ups.next_due(connection)))
+        return await self._look(lambda connection: point_in_time(follow_ups.next_due(connection)))
 
     async def shown(self, agent: str, session: str, after: int) -> bool:
         """Look for an entry of the session, by its index."""
@@ -269,6 +274,9 @@ class SqlJournal(Journal):
             self._arrived |= {(batch.agent, draft.change.session) for draft in drafts}
         first = self._last_seq + 1
         entries.append(connection, batch, drafts, first)
+        for seq, draft in enumerate(drafts, first):
+            if draft.wanted:
+                self._recent.add(entry_of(seq, batch, draft))
         self._woken |= waiting.append(connection, batch, drafts, first)
         self._last_seq += len(drafts)
         quarantine.append(connection, batch, misfits, self._last_quarantined + 1)
@@ -286,14 +294,23 @@ class SqlJournal(Journal):
         follow_ups.shift(connection, by)
 
     def _lease(self, connection: Connection, handler: str, most: int, now: int, until: int) -> Sequence[Lease]:
-        leases = deliveries.lease_due(connection, handler, most, now, until, self._last_lease + 1)
+        leases = self._find_due(connection, handler, most, now, ())
+        deliveries.write_leases(connection, [(lease, until) for lease in leases])
+        return leases
+
+    def _find_due(
+        self, connection: Connection, handler: str, most: int, now: int, held: Collection[deliveries.SessionKey]
+    ) -> Sequence[Lease]:
+        due = deliveries.find_due(connection, handler, most, now, held, self._recent)
+        leases = [replace(lease, number=number) for number, lease in enumerate(due, self._last_lease + 1)]
         self._last_lease += len(leases)
         return leases
 
-    def _settle(self, connection: Connection, settlements: Sequence[Settlement], now: int) -> None:
-        for settlement in settlements:
+    def _settle(self, connection: Connection, settlements: Sequence[tuple[Settlement, int]], now: int) -> None:
+        """Settle each by its lease's number in the database."""
+        for settlement, number in settlements:
             self._woken.add(settlement.lease.handler)
-            if deliveries.settle(connection, settlement, now) and settlement.follow_ups:
+            if deliveries.settle(connection, settlement, number, now) and settlement.follow_ups:
                 follow_ups.intend(connection, settlement.lease, settlement.follow_ups, now)
                 self._woken.add(FOLLOW_UPS)
 
@@ -311,5 +328,6 @@ class SqlJournal(Journal):
         self._woken.add(FOLLOW_UPS)
 
 
-def _point_in_time(number: int | None) -> datetime | None:
+def point_in_time(number: int | None) -> datetime | None:
+    """Return a point in time of a query, if there is one."""
     return None if number is None else from_microseconds(number)

@@ -101,6 +101,12 @@ def read(connection: Connection, *, session: str | None, agent: str | None, afte
     yield from map(to_entry, connection.execute(query, parameters))
 
 
+def read_one(connection: Connection, seq: int) -> Entry | None:
+    """Return an entry by its number; None where it isn't there."""
+    row = connection.execute(_SQL["read_one"], (seq,)).fetchone()
+    return None if row is None else to_entry(row)
+
+
 def place(connection: Connection, at: int) -> int:
     """Return the number of the last entry before those that were received at a time or later."""
     first, older = last_seq(connection) + 1, 0

@@ -39,6 +39,10 @@ SELECT seq, received_at, origin, agent, channel, session, kind, before, after, u
     checksum
 FROM entries WHERE seq > :after_seq AND (:agent IS NULL OR agent = :agent) ORDER BY seq;
 
+-- read_one: by its number
+SELECT seq, received_at, origin, agent, channel, session, kind, before, after, unpack(notification), unpack(document)
+FROM entries WHERE seq = ?;
+
 -- read_session: the same for one session, by its index
 SELECT seq, received_at, origin, agent, channel, session, kind, before, after, unpack(notification), unpack(document),
     checksum

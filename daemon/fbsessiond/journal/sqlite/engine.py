@@ -4,6 +4,7 @@ A transaction runs in the loop's own thread: on a disk that syncs in less than a
 hand-over to another thread.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -13,14 +14,15 @@ from typing import Any, TypeVar
 
 from fbsessiond.errors import JournalError
 from fbsessiond.journal.interface import Reader, Timed
-from fbsessiond.journal.records import DiskSpace, Draft, Misfit
+from fbsessiond.journal.records import DiskSpace, Draft, Lease, Misfit, Settlement
 from fbsessiond.journal.sql import deliveries, entries, follow_ups, quarantine
 from fbsessiond.journal.sql.connection import Connection
-from fbsessiond.journal.sql.engine import SqlJournal
+from fbsessiond.journal.sql.engine import SqlJournal, point_in_time
 from fbsessiond.journal.sql.facts import fact
 from fbsessiond.journal.sql.retention import BITE_ENTRIES
 from fbsessiond.journal.sql.rows import to_microseconds
 from fbsessiond.journal.sqlite.file import MEMORY, Lock, Log, give_back, open_to_write, space_at, used_bytes
+from fbsessiond.journal.sqlite.leases import WRITTEN_WITHIN, Leases
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from fbsessiond.message import Batch
 
@@ -47,6 +49,8 @@ class SqliteJournal(SqlJournal):
             self._begin(now)
             self._resources = resources.pop_all()
         self.log = Log(self.connection)
+        self._leases = Leases()
+        self._lease_timer: asyncio.TimerHandle | None = None
 
     def _begin(self, now: datetime) -> None:
         try:
@@ -57,6 +61,29 @@ class SqliteJournal(SqlJournal):
             follow_ups.end_leases(self.connection, to_microseconds(now))
         except (sqlite3.Error, ValueError) as error:
             raise JournalError(f"{self._path}: can't open the journal: {error}") from error
+
+    async def lease(self, handler: str, most: int, now: datetime, until: datetime) -> Sequence[Lease]:
+        """Find what is due; the file is told with the next commit, or soon after."""
+        held = self._leases.held(handler)
+        leases = self._guarded(lambda: self._find_due(self.connection, handler, most, to_microseconds(now), held))
+        for lease in leases:
+            self._leases.add(lease, to_microseconds(until))
+        if any(lease.wait for lease in leases):  # so that nothing takes them for clocks that run
+            await self._submit(lambda _: None)
+        elif leases and self._lease_timer is None:
+            seconds = WRITTEN_WITHIN.total_seconds()
+            self._lease_timer = asyncio.get_running_loop().call_later(seconds, self._write_leases)
+        return leases
+
+    async def settle(self, settlements: Sequence[Settlement], now: datetime) -> None:
+        """Write outcomes in one transaction."""
+        known = [(settlement, self._leases.settle(settlement.lease)) for settlement in settlements]
+        await self._submit(lambda connection: self._settle(connection, known, to_microseconds(now)))
+
+    async def next_due(self, handler: str) -> datetime | None:
+        """Read the first due date that isn't of something handed out."""
+        held = self._leases.held(handler)
+        return self._guarded(lambda: point_in_time(deliveries.next_due(self.connection, handler, held)))
 
     def space(self) -> DiskSpace | None:
         """Ask the file system."""
@@ -85,6 +112,8 @@ class SqliteJournal(SqlJournal):
         Raises `JournalError` where the log can't be moved: it keeps what was committed.
         """
         is_sound = self._failure is None
+        if self._lease_timer is not None:
+            self._lease_timer.cancel()
         self._failure = self._failure or JournalError(f"{self._path}: the journal is closed")
         try:
             if is_sound:
@@ -104,6 +133,7 @@ class SqliteJournal(SqlJournal):
             if self._failure is not None:
                 raise self._failure  # noqa: TRY301  the one way out for all that is queued
             self.connection.execute("BEGIN IMMEDIATE")
+            deliveries.write_leases(self.connection, self._leases.take())
             results = [work(self.connection) for work, _ in queue]
             with self._timed("commit"):
                 self.connection.execute("COMMIT")
@@ -113,6 +143,7 @@ class SqliteJournal(SqlJournal):
                 self.connection.rollback()
             self._refuse(queue, self._named(error))
             return
+        self._leases.settled()
         self._finish(queue, results)
 
     def _guarded(self, work: Callable[[], T]) -> T:
@@ -135,6 +166,11 @@ class SqliteJournal(SqlJournal):
         )
         failure.__cause__ = error
         return failure
+
+    def _write_leases(self) -> None:
+        self._lease_timer = None
+        if self._leases and not self._queue:
+            self._commit()
 
     def _used_bytes(self, connection: Connection) -> int:
         del connection

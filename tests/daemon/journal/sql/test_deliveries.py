@@ -1,9 +1,11 @@
 import sqlite3
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from fbsessiond import limits
+from fbsessiond.journal.recent import RecentEntries
 from fbsessiond.journal.records import DeliveryRecord, DeliveryState, Draft, Lease, Settlement, Wait
 from fbsessiond.journal.sql import deliveries, entries, waiting
 from fbsessiond.journal.sql.rows import to_microseconds
@@ -26,9 +28,14 @@ def at(seconds: float) -> int:
     return to_microseconds(after(seconds))
 
 
-def lease(connection: sqlite3.Connection, *, seconds: float = 0, most: int = 100, number: int = 1) -> list[Lease]:
+def lease(
+    connection: sqlite3.Connection, handler: str = "log", *, seconds: float = 0, most: int = 100, number: int = 1
+) -> list[Lease]:
     """Lease what is due, for a minute."""
-    return deliveries.lease_due(connection, "log", most, at(seconds), at(seconds + 60), number)
+    due = deliveries.find_due(connection, handler, most, at(seconds), (), RecentEntries())
+    leases = [replace(one, number=each) for each, one in enumerate(due, number)]
+    deliveries.write_leases(connection, [(one, at(seconds + 60)) for one in leases])
+    return leases
 
 
 def settle(
@@ -36,7 +43,7 @@ def settle(
 ) -> bool:
     """Settle a delivery, or an attempt at it."""
     because = None if state is DELIVERED else "broke"
-    return deliveries.settle(connection, Settlement(one, state, one.attempts + 1, because, due_at), at(1))
+    return deliveries.settle(connection, Settlement(one, state, one.attempts + 1, because, due_at), one.number, at(1))
 
 
 def states(connection: sqlite3.Connection) -> list[tuple[int, str]]:
@@ -147,7 +154,7 @@ def test_revived(connection: sqlite3.Connection) -> None:
 def test_one_revived(connection: sqlite3.Connection) -> None:
     """Of several dead letters only the one that is asked for is tried again, of its entry and its handler."""
     append(connection, draft("S1", "Invited", "log", "audit"), draft("S2", "Invited", "log"))
-    for one in (*lease(connection), *deliveries.lease_due(connection, "audit", 9, at(0), at(60), 5)):
+    for one in (*lease(connection), *lease(connection, "audit", number=5)):
         settle(connection, one, DEAD)
     dead = next(deliveries.read_dead(connection, seq=1, handler="log"))
     assert deliveries.revive(connection, dead, at(2))

@@ -13,7 +13,7 @@ from daemon.journal.suite.engine import Engine, verified
 from fbsessiond.follow_up import FollowUpState, Progress
 from fbsessiond.journal.records import DeliveryState, FollowUpLease, Lease, Settlement
 from fbsessiond.operations import Operation
-from journal_parts import NOW, append, draft, drop, retry
+from journal_parts import NOW, append, draft, drop, lease, retry
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ class FollowUpHistories(RuleBasedStateMachine):
         self.entries[seq] = self.now
         for handler in handlers:
             until = self.now + timedelta(days=365)
-            self.deliveries += self._run(self.journal.lease(handler, 1, self.now, until))
+            self.deliveries += self._run(lease(self.journal, handler, now=self.now, until=until, most=1))
 
     @precondition(lambda self: self.deliveries)
     @rule(choice=st.integers(0, 99), sessions=st.lists(st.sampled_from(SESSIONS), max_size=4))
@@ -108,10 +108,10 @@ class FollowUpHistories(RuleBasedStateMachine):
         due = sorted(one.due_at for one in self.asked.values() if one.due_at is not None and one.due_at <= self.now)
         taken = [self.asked[lease.seq, lease.handler, lease.step] for lease in leases]
         assert [one.due_at for one in taken] == due[:most]
-        assert [lease.progress for lease in leases] == [one.progress for one in taken]
-        for one, lease in zip(taken, leases, strict=True):
+        assert [given.progress for given in leases] == [one.progress for one in taken]
+        for one, given in zip(taken, leases, strict=True):
             assert not any(before.is_open for before in self._delivery(one.key) if before.key < one.key)
-            one.due_at, one.lease = until, lease.number
+            one.due_at, one.lease = until, given.number
         self.leases += leases
 
     @precondition(lambda self: self.leases)
@@ -252,4 +252,4 @@ class DurableFollowUpHistories(FollowUpHistories):
         self.deliveries.clear()
         for handler in HANDLERS:
             until = self.now + timedelta(days=365)
-            self.deliveries += self._run(self.journal.lease(handler, 100, self.now, until))
+            self.deliveries += self._run(lease(self.journal, handler, now=self.now, until=until))

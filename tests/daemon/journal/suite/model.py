@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from daemon.journal.suite.engine import Engine, verified
 from fbsessiond.journal.records import DeliveryState, Lease, Settlement
 from fbsessiond.notification import Document
-from journal_parts import NOW, append, draft, drop, misfit, quarantined, retry, retry_quarantined
+from journal_parts import NOW, append, draft, drop, lease, misfit, quarantined, retry, retry_quarantined
 
 T = TypeVar("T")
 
@@ -155,14 +155,14 @@ class Histories(RuleBasedStateMachine):
     def lease(self, handler: str, most: int, seconds: int) -> None:
         """Lease what is due: as many as there are, no more than asked for, the longest due first."""
         until = self.now + timedelta(seconds=seconds)
-        leases = self._run(self.journal.lease(handler, most, self.now, until))
+        leases = self._run(lease(self.journal, handler, now=self.now, until=until, most=most))
         due = sorted(one.due_at for one in self.model.of(handler) if one.due_at is not None and one.due_at <= self.now)
-        taken = [self._pending(lease) for lease in leases]
+        taken = [self._pending(given) for given in leases]
         assert [one.due_at for one in taken] == due[:most]
-        assert [lease.attempts for lease in leases] == [one.attempts for one in taken]
-        assert [lease.due_at for lease in leases] == [one.wanted_at for one in taken]
-        for one, lease in zip(taken, leases, strict=True):
-            one.due_at, one.lease = until, lease.number
+        assert [given.attempts for given in leases] == [one.attempts for one in taken]
+        assert [given.due_at for given in leases] == [one.wanted_at for one in taken]
+        for one, given in zip(taken, leases, strict=True):
+            one.due_at, one.lease = until, given.number
         self.leases += leases
 
     @precondition(lambda self: self.leases)

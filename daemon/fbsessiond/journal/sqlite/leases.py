@@ -1,0 +1,58 @@
+"""Leases that aren't on disk yet.
+
+Only this process leases, and a start ends every lease that it finds: so a lease needs no commit of its own. It is
+written with the next one, whatever that is for; what is settled before that never has to be.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from datetime import timedelta
+
+from fbsessiond.journal.records import Lease
+from fbsessiond.journal.sql.deliveries import SessionKey
+
+WRITTEN_WITHIN = timedelta(milliseconds=100)
+"""After so much time a lease is on disk, so that another process sees what runs."""
+
+
+class Leases:
+    """Knows what is handed out though the file doesn't say so."""
+
+    def __init__(self) -> None:
+        self._unwritten: defaultdict[str, dict[SessionKey, tuple[Lease, int]]] = defaultdict(dict)
+        self._being_settled: defaultdict[str, set[SessionKey]] = defaultdict(set)
+
+    def __bool__(self) -> bool:
+        """Say whether any is to be written."""
+        return any(self._unwritten.values())
+
+    def add(self, lease: Lease, until: int) -> None:
+        """Take one that ends at a time."""
+        self._unwritten[lease.handler][_session(lease)] = lease, until
+
+    def held(self, handler: str) -> Collection[SessionKey]:
+        """Return the sessions of which a delivery of the handler is handed out, and looks due in the file."""
+        return self._unwritten[handler].keys() | self._being_settled[handler]
+
+    def settle(self, lease: Lease) -> int:
+        """Say by which number the file knows one that is about to be settled: 0 where it doesn't, and won't."""
+        session, unwritten = _session(lease), self._unwritten[lease.handler]
+        if unwritten.get(session, (None,))[0] is not lease:
+            return lease.number
+        del unwritten[session]
+        self._being_settled[lease.handler].add(session)
+        return 0
+
+    def take(self) -> Iterator[tuple[Lease, int]]:
+        """Yield those that are to be written now, each with its end."""
+        for unwritten in self._unwritten.values():
+            yield from unwritten.values()
+            unwritten.clear()
+
+    def settled(self) -> None:
+        """Forget what was about to be settled, since it is."""
+        self._being_settled.clear()
+
+
+def _session(lease: Lease) -> SessionKey:
+    return lease.entry.agent, lease.entry.session
