@@ -1006,7 +1006,8 @@ async def test_stop_while_leasing(slow: Slow) -> None:
     await append(slow, draft("S1", "Invited", "log"))
     async with dispatching_to(slow, route(recorder)) as running:
         await asyncio.sleep(0.0015)
-        assert only(slow).state is DeliveryState.RUNNING
+        assert slow.leased == 1
+        assert await SqliteJournal.next_due(slow, "log") is None
         await stop(running)
     assert recorder.begun == []
     assert outcome(slow) == ("due", 0, None)
@@ -1126,9 +1127,9 @@ async def test_journal_fails_at_a_settlement(journal: SqliteJournal) -> None:
 
 @virtual
 async def test_journal_fails_at_a_lease(journal: SqliteJournal) -> None:
-    """A lease that can't be written ends everything with `JournalError`, and no handler runs."""
+    """A clock's lease that can't be written ends everything with `JournalError`, and no handler runs."""
     recorder = Recorder()
-    await append(journal, draft("S1", "Invited", "log"))
+    await append(journal, draft("S1", "Invited", "log", wait=Wait.FOR))
     break_disk(journal)
     async with dispatching_to(journal, route(recorder)) as running:
         with pytest.raises(JournalError):
@@ -1399,7 +1400,7 @@ async def test_busy(slow: Slow) -> None:
 async def test_nothing_to_be_had(slow: Slow) -> None:
     """In a damaged journal, where what is due isn't to be had, a worker looks once a second, not all the time."""
     await append(slow, draft("S1", "Invited", "log"))
-    slow.connection.execute("DELETE FROM entries")
+    slow.connection.execute("UPDATE pending SET seq = 2")
     async with dispatching_to(slow, route(Recorder())):
         await asyncio.sleep(100)
     assert 90 <= slow.leased <= 101
