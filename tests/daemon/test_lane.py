@@ -105,9 +105,9 @@ class Jobs:
                 self._write(hold)
 
     def _write(self, hold: Hold[Job]) -> None:
-        if self._leases[hold.lease.id] == hold.settled_by:
-            self.done.append(hold.settled_by)
-            del self.due[hold.lease.id]
+        if (job := hold.settled_by) is not None and self._leases[job.id] == job:
+            self.done.append(job)
+            del self.due[job.id]
 
 
 @dataclass
