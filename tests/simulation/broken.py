@@ -197,8 +197,8 @@ def counting_interruptions(patch: pytest.MonkeyPatch) -> None:
 def letting_go(patch: pytest.MonkeyPatch) -> None:
     """Hand back what runs without a word to it."""
 
-    async def stop(self: Worker[Any]) -> None:
-        await self.lane.release(list(self._leases.values()), self._clock.now())
+    async def stop(self: Worker[Any, Any]) -> None:
+        await self.lane.release([hold.lease for hold in self._holds.values()], self._clock.now())
 
     patch.setattr(Worker, "stop", stop)
 
