@@ -11,8 +11,12 @@ from fbsessiond.journal.sql.connection import Connection
 from fbsessiond.journal.sql.queries import read_queries
 from fbsessiond.journal.sql.rows import checksum, to_microseconds
 
-BITE_ENTRIES: Final = 200
-"""How many entries, and messages of the quarantine, go at once. Measured: 2 ms, and 20 ms if they have 10 KB each."""
+BITE_ENTRIES: Final = 100
+"""How many entries, and messages of the quarantine, go at once.
+
+Measured, with three deliveries each, in a journal of a million: 2 ms, and 13 where the log is moved into the file then.
+Twice as many take twice as long, and together no less.
+"""
 
 _SQL = read_queries("retention.sql")
 _END_OF_TIME = 2**63 - 1

@@ -29,6 +29,7 @@ from fbsessiond.message import Batch
 T = TypeVar("T")
 
 _BITE_PAGES = 4 * BITE_ENTRIES
+_LAST_PAGES = 10_000
 
 
 class SqliteJournal(SqlJournal):
@@ -92,7 +93,7 @@ class SqliteJournal(SqlJournal):
     async def prune(self, before: datetime, most_bytes: int | None) -> int:
         """Forget a bite of the oldest entries, and give their pages back to the file system."""
         forgotten = await super().prune(before, most_bytes)
-        self._guarded(lambda: give_back(self.connection, _BITE_PAGES))
+        self.log.add(self._guarded(lambda: give_back(self.connection, _BITE_PAGES)))
         return forgotten
 
     def time_with(self, timed: Timed) -> None:
@@ -107,7 +108,7 @@ class SqliteJournal(SqlJournal):
         return reader
 
     def close(self) -> None:
-        """Move the log into the file, close it, and end the lock; what is still queued fails.
+        """Give free pages back, move the log into the file, close it, and end the lock; what is still queued fails.
 
         Raises `JournalError` where the log can't be moved: it keeps what was committed.
         """
@@ -117,6 +118,7 @@ class SqliteJournal(SqlJournal):
         self._failure = self._failure or JournalError(f"{self._path}: the journal is closed")
         try:
             if is_sound:
+                give_back(self.connection, _LAST_PAGES)
                 self.log.move(whole=True)
         except sqlite3.Error as error:
             raise self._named(error) from error

@@ -127,12 +127,15 @@ def used_bytes(connection: sqlite3.Connection) -> int:
     return used
 
 
-def give_back(connection: sqlite3.Connection, pages: int) -> None:
-    """Give so many pages that are free back to the file system, in a transaction of its own.
+def give_back(connection: sqlite3.Connection, most_pages: int) -> int:
+    """Give pages that are free back to the file system, in a transaction of its own; return how many bytes.
 
     As a script, since `execute` stops after the statement's first step, which is one page.
     """
-    connection.executescript(f"PRAGMA incremental_vacuum({pages})")
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    if free:
+        connection.executescript(f"PRAGMA incremental_vacuum({most_pages})")
+    return min(int(free), most_pages) * _PAGE_BYTES
 
 
 class Lock:

@@ -578,3 +578,13 @@ async def test_in_doubt(path: Path) -> None:
     await journal.watch("agent1", NOW)
     assert await journal.is_in_doubt("agent1")
     journal.close()
+
+
+async def test_room_after_the_end(journal: SqliteJournal, path: Path) -> None:
+    """A journal that is closed takes no more room than what is in it needs."""
+    await append(journal, *[draft(f"S{number}", "Invited", "log", "audit") for number in range(1000)])
+    for handler in ("log", "audit"):
+        await settle(journal, *await lease(journal, handler, most=1000))
+    journal.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA freelist_count").fetchone() == (0,)
