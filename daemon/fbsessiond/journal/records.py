@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
+import msgspec
+
 from fbsessiond.conditions import Throttle
 from fbsessiond.follow_up import FollowUp, FollowUpState, Progress
 from fbsessiond.message import Message, Origin
@@ -60,8 +62,7 @@ class Misfit:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A notification in the journal."""
 
     seq: int
@@ -93,8 +94,7 @@ class DeliveryState(StrEnum):
     """There never was one: the handler's conditions didn't match, or a throttle held it back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """A delivery handed out to be carried out."""
 
     number: int
@@ -114,8 +114,7 @@ class Lease:
         return f"{self.entry.seq}/{self.handler}"
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True):
     """How an attempt at a delivery ended."""
 
     lease: Lease

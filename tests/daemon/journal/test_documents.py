@@ -1,8 +1,8 @@
 import json
-from dataclasses import replace
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from fbsessiond.journal.documents import candidate_of, document_of, own_part
 from fbsessiond.journal.records import Entry

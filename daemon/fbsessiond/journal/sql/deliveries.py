@@ -49,14 +49,21 @@ def promote(connection: Connection, key: Key) -> None:
 
 
 def find_due(
-    connection: Connection, handler: str, most: int, now: int, held: Collection[SessionKey], recent: RecentEntries
+    connection: Connection,
+    handler: str,
+    most: int,
+    now: int,
+    held: Collection[SessionKey],
+    recent: RecentEntries,
+    number: int,
 ) -> Iterator[Lease]:
-    """Yield what is due, but for the deliveries of sessions that are held; as leases without a number."""
+    """Yield what is due, but for the deliveries of sessions that are held; as leases, numbered from `number`."""
     rows = connection.execute(_SQL["find_due"], (handler, now, most + len(held)))
     for agent, session, seq, attempts, wanted_at, wait in rows.fetchall():
         if (agent, session) in held or (entry := recent.get(seq) or _read(connection, seq, recent)) is None:
             continue
-        yield Lease(0, handler, attempts, from_microseconds(wanted_at), entry, Wait(wait) if wait else None)
+        yield Lease(number, handler, attempts, from_microseconds(wanted_at), entry, Wait(wait) if wait else None)
+        number += 1
         most -= 1
         if not most:
             break

@@ -9,7 +9,6 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
 
@@ -301,8 +300,8 @@ class SqlJournal(Journal):
     def _find_due(
         self, connection: Connection, handler: str, most: int, now: int, held: Collection[deliveries.SessionKey]
     ) -> Sequence[Lease]:
-        due = deliveries.find_due(connection, handler, most, now, held, self._recent)
-        leases = [replace(lease, number=number) for number, lease in enumerate(due, self._last_lease + 1)]
+        number = self._last_lease + 1
+        leases = list(deliveries.find_due(connection, handler, most, now, held, self._recent, number))
         self._last_lease += len(leases)
         return leases
 

@@ -1,5 +1,4 @@
 import sqlite3
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -32,8 +31,7 @@ def lease(
     connection: sqlite3.Connection, handler: str = "log", *, seconds: float = 0, most: int = 100, number: int = 1
 ) -> list[Lease]:
     """Lease what is due, for a minute."""
-    due = deliveries.find_due(connection, handler, most, at(seconds), (), RecentEntries())
-    leases = [replace(one, number=each) for each, one in enumerate(due, number)]
+    leases = list(deliveries.find_due(connection, handler, most, at(seconds), (), RecentEntries(), number))
     deliveries.write_leases(connection, [(one, at(seconds + 60)) for one in leases])
     return leases
 
