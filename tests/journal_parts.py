@@ -111,7 +111,8 @@ async def lease(
 ) -> Sequence[Lease]:
     """Lease what is due, for a minute unless told otherwise, and wait until that can be seen from outside."""
     leases = await journal.lease(handler, most, now, until or now + timedelta(minutes=1))
-    await journal.settle((), now)  # whatever is committed
+    await journal.settle((), now)  # whatever is committed, twice
+    await journal.settle((), now)
     return leases
 
 

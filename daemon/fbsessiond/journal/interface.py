@@ -141,7 +141,7 @@ class Journal(ABC):
         """Hand out up to `most` due deliveries of a handler, the longest due first, of each session only its first.
 
         A lease is a postponed due date: a delivery that isn't settled by `until` is due again. A reader sees that it
-        runs with the next commit, or soon after; what waited for its time is written before this returns.
+        runs with a later commit, or soon; what waited for its time is written before this returns.
         """
 
     @abstractmethod

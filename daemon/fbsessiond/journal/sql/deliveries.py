@@ -31,7 +31,8 @@ class Key(NamedTuple):
 def append(connection: Connection, rows: Iterable[tuple[Key, int, Wait | None]]) -> None:
     """Write deliveries, each with when it is due, and what it waits for until then."""
     connection.executemany(
-        _SQL["append"], [{**key._asdict(), "due_at": due_at, "wait": wait} for key, due_at, wait in rows]
+        _SQL["append"],
+        [(*key, due_at, wait, key.handler, key.agent, key.session, due_at) for key, due_at, wait in rows],
     )
 
 

@@ -1,9 +1,7 @@
 -- append: due at its time if it is the first of its session and handler, behind the others if not
 INSERT INTO pending (handler, agent, session, seq, wanted_at, wait, due_at)
-SELECT :handler, :agent, :session, :seq, :due_at, :wait,
-    CASE WHEN EXISTS (
-        SELECT 1 FROM pending WHERE handler = :handler AND agent = :agent AND session = :session
-    ) THEN NULL ELSE :due_at END;
+SELECT ?, ?, ?, ?, ?, ?,
+    CASE WHEN EXISTS (SELECT 1 FROM pending WHERE handler = ? AND agent = ? AND session = ?) THEN NULL ELSE ? END;
 
 -- find_due: the deliveries of a handler that are due, the longest due first
 SELECT agent, session, seq, attempts, wanted_at, wait FROM pending

@@ -64,12 +64,13 @@ class SqliteJournal(SqlJournal):
             raise JournalError(f"{self._path}: can't open the journal: {error}") from error
 
     async def lease(self, handler: str, most: int, now: datetime, until: datetime) -> Sequence[Lease]:
-        """Find what is due; the file is told with the next commit, or soon after."""
+        """Find what is due; the file is told with a later commit, or soon."""
         held = self._leases.held(handler)
         leases = self._guarded(lambda: self._find_due(self.connection, handler, most, to_microseconds(now), held))
         for lease in leases:
             self._leases.add(lease, to_microseconds(until))
         if any(lease.wait for lease in leases):  # so that nothing takes them for clocks that run
+            self._leases.age()
             await self._submit(lambda _: None)
         elif leases and self._lease_timer is None:
             seconds = WRITTEN_WITHIN.total_seconds()
@@ -171,6 +172,7 @@ class SqliteJournal(SqlJournal):
 
     def _write_leases(self) -> None:
         self._lease_timer = None
+        self._leases.age()
         if self._leases and not self._queue:
             self._commit()
 

@@ -1,7 +1,8 @@
 """Leases that aren't on disk yet.
 
 Only this process leases, and a start ends every lease that it finds: so a lease needs no commit of its own. It is
-written with the next one, whatever that is for; what is settled before that never has to be.
+written with the second one after it, whatever that is for: what waits for nothing is settled before, and then it never
+has to be.
 """
 
 from collections import defaultdict
@@ -20,6 +21,8 @@ class Leases:
 
     def __init__(self) -> None:
         self._unwritten: defaultdict[str, dict[SessionKey, tuple[Lease, int]]] = defaultdict(dict)
+        self._new: set[int] = set()
+        """The numbers of those that no commit came after."""
         self._being_settled: defaultdict[str, set[SessionKey]] = defaultdict(set)
 
     def __bool__(self) -> bool:
@@ -29,6 +32,7 @@ class Leases:
     def add(self, lease: Lease, until: int) -> None:
         """Take one that ends at a time."""
         self._unwritten[lease.handler][_session(lease)] = lease, until
+        self._new.add(lease.number)
 
     def held(self, handler: str) -> Collection[SessionKey]:
         """Return the sessions of which a delivery of the handler is handed out, and looks due in the file."""
@@ -43,11 +47,18 @@ class Leases:
         self._being_settled[lease.handler].add(session)
         return 0
 
+    def age(self) -> None:
+        """Have all be written with the next commit."""
+        self._new.clear()
+
     def take(self) -> Iterator[tuple[Lease, int]]:
-        """Yield those that are to be written now, each with its end."""
+        """Yield those that are to be written with this commit, each with its end."""
         for unwritten in self._unwritten.values():
-            yield from unwritten.values()
-            unwritten.clear()
+            for session, (lease, until) in list(unwritten.items()):
+                if lease.number not in self._new:
+                    del unwritten[session]
+                    yield lease, until
+        self.age()
 
     def settled(self) -> None:
         """Forget what was about to be settled, since it is."""

@@ -200,7 +200,10 @@ async def test_shared_commit(journal: SqliteJournal) -> None:
     (one,) = await lease(journal)
     statements = traced(journal)
     _, leases, *_ = await asyncio.gather(
-        append(journal, draft("S3")), lease(journal, "audit"), settle(journal, one), append(journal, draft("S4"))
+        append(journal, draft("S3")),
+        journal.lease("audit", 9, NOW, after(60)),
+        settle(journal, one),
+        append(journal, draft("S4")),
     )
     assert [one.entry.seq for one in leases] == [2]
     assert statements.count("COMMIT") == 1

@@ -31,6 +31,7 @@ def test_settled_after_it_was_written() -> None:
     leases, one, another = Leases(), lease(1), lease(2, "S2", "audit")
     leases.add(one, 60)
     leases.add(another, 70)
+    leases.age()
     assert sorted(leases.take(), key=lambda taken: taken[1]) == [(one, 60), (another, 70)]
     assert not leases
     assert (leases.settle(one), leases.settle(another)) == (1, 2)
@@ -45,3 +46,14 @@ def test_held_for_its_own_handler() -> None:
     assert ("agent1", "S2") not in leases.held("log")
     assert leases.settle(lease(1)) == 1
     assert leases
+
+
+def test_written_with_the_second_commit() -> None:
+    """What is handed out just before a commit isn't written with it, but with the next one, if it still runs then."""
+    leases, one, another = Leases(), lease(1), lease(2, "S2")
+    leases.add(one, 60)
+    assert list(leases.take()) == []
+    leases.add(another, 70)
+    assert list(leases.take()) == [(one, 60)]
+    assert list(leases.take()) == [(another, 70)]
+    assert not leases
