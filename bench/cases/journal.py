@@ -21,6 +21,8 @@ ENTRIES = 1_000_000
 BATCH = 2_000
 BACKLOG = 10_000
 """How many of the large journal's last entries have a delivery that waits."""
+EACH = 10
+"""So many notifications has a session of which what each takes is looked at: what is once a session hardly counts."""
 OPENINGS = 5
 TIMELINES = 50
 FORGOTTEN = 100_000
@@ -29,14 +31,12 @@ ALONE_SECONDS = 2.0
 
 def _look(folder: Path) -> Iterable[Figure]:
     yield Figure("a notification as received", [sum(map(len, bodies(COUNT))) / COUNT], "bytes")
-    alone = _bytes_each(folder / "alone", ())
-    yield Figure("on disk: the entry and its session", [alone], "bytes")
-    yield Figure(
-        "on disk, with three handlers' settled deliveries",
-        [_bytes_each(folder / "whole", HANDLERS)],
-        "bytes",
-        at_most=400,
-    )
+    for each, words in ((1, "one a session"), (EACH, f"{EACH} a session")):
+        alone = asyncio.run(_bytes_each(folder / f"alone-{each}", (), each))
+        yield Figure(f"on disk, {words}: the entry, and its share of the session", [alone], "bytes", at_most=400)
+        whole = asyncio.run(_bytes_each(folder / f"whole-{each}", HANDLERS, each))
+        most = 400 if each == EACH else None
+        yield Figure(f"on disk, {words}: with three handlers' settled deliveries", [whole], "bytes", at_most=most)
     large = folder / "large"
     asyncio.run(_fill(large))
     yield Figure("1,000,000 entries: opened, the first delivery leased", _openings(large), "s", at_most=1)
@@ -44,11 +44,13 @@ def _look(folder: Path) -> Iterable[Figure]:
     yield from asyncio.run(_retention(large))
 
 
-def _bytes_each(folder: Path, handlers: Iterable[str]) -> float:
+async def _bytes_each(folder: Path, handlers: Iterable[str], each: int) -> float:
+    """Journal so many notifications of each session, and have them handled; return how many bytes each takes."""
     with opened(folder) as journal:
-        routes = [Route(name, Counting()) for name in handlers]
-        asyncio.run(settle(pipeline(journal, routes), bursts(messages())))
-    return (folder / "journal.db").stat().st_size / COUNT
+        way = pipeline(journal, [Route(name, Counting()) for name in handlers])
+        for first in range(0, each * SESSIONS, COUNT):
+            await settle(way, bursts(messages(COUNT, first)))
+    return (folder / "journal.db").stat().st_size / (each * SESSIONS)
 
 
 async def _fill(folder: Path) -> None:
