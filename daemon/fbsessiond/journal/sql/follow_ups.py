@@ -30,7 +30,8 @@ def intend(connection: Connection, lease: Lease, follow_ups: Sequence[FollowUp],
             "now": now,
         }
         connection.execute(_SQL["intend"], row)
-    _promote(connection, entry.seq, lease.handler, 1, now)
+    for session in sorted({follow_up.session for follow_up in follow_ups}):
+        _promote_session(connection, (entry.seq, lease.handler, 1), entry.agent, session, now)
 
 
 def lease_due(connection: Connection, most: int, now: int, until: int, number: int) -> list[FollowUpLease]:
@@ -162,8 +163,15 @@ def _promote(connection: Connection, seq: int, handler: str, step: int, now: int
     """Say which ones are due now of the sessions of a step and of those after it: they came, ended or went."""
     key = {"seq": seq, "handler": handler, "step": step}
     for agent, session in connection.execute(_SQL["sessions_from"], key).fetchall():
-        connection.execute(_SQL["step_back"], {**key, "agent": agent, "session": session})
-        connection.execute(_SQL["promote"], {"agent": agent, "session": session, "now": now})
+        _promote_session(connection, (seq, handler, step), agent, session, now)
+
+
+def _promote_session(connection: Connection, place: tuple[int, str, int], agent: str, session: str, now: int) -> None:
+    """Say which one is due now of a session in which something from a place on came, ended or went."""
+    seq, handler, step = place
+    key = {"seq": seq, "handler": handler, "step": step, "agent": agent, "session": session}
+    connection.execute(_SQL["step_back"], key)
+    connection.execute(_SQL["promote"], {"agent": agent, "session": session, "now": now})
 
 
 def _key(lease: FollowUpLease) -> dict[str, Any]:
