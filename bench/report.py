@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import msgspec
 from rich.console import Console
@@ -140,7 +141,7 @@ def _section(case: Case, run: Run | None) -> str:
 def _side_row(ours: Measured, side: Measured) -> tuple[str, ...]:
     if side.missing is not None:
         return side.name, "–", "–", "–", f"not measured: {side.missing}"
-    ratio = "" if side is ours else f"{_written(ours.per_second / side.per_second)} ×"
+    ratio = "" if side is ours else f"{_written(median(ours.ratios(side)))} ×"
     return side.name, _written(side.per_second), _written(side.cpu_microseconds), ratio, side.about
 
 
