@@ -9,6 +9,9 @@ NOTIFICATION_BYTES = 4 * 1024 * 1024
 NESTING = 100
 """How deep objects and lists may stand in each other in a notification; pydantic writes at most 255."""
 
+BATCH_MESSAGES = 250
+"""How many messages are journaled in one go, which takes some 10 ms: so long nobody else has a turn."""
+
 WAITING_BATCHES = 10_000
 """How many batches of a websocket may wait to be journaled before its next frame is read."""
 

@@ -33,15 +33,24 @@ class Handover:
         self._offered.extend(messages)
 
     def pass_on(self, proof: Proof | Break | None = None) -> None:
-        """Let what was offered be taken as one batch, with what it proves, so that both are committed at once."""
+        """Let what was offered be taken as one batch, with what it proves, so that both are committed at once.
+
+        A burst becomes several, the last with the proof: between them other agents have their turn.
+        """
         if not self._offered and proof is None:
             return
-        batch = Batch(self._agent, Origin.LIVE, self._clock.now(), tuple(self._offered), proof)
+        now, offered = self._clock.now(), self._offered
         self._offered = []
-        self._batches.append(batch)
-        self._bytes += _size_bytes(batch)
+        while len(offered) > limits.BATCH_MESSAGES:
+            self._put(Batch(self._agent, Origin.LIVE, now, tuple(offered[: limits.BATCH_MESSAGES])))
+            del offered[: limits.BATCH_MESSAGES]
+        self._put(Batch(self._agent, Origin.LIVE, now, tuple(offered), proof))
         self._settled.clear()
         self._arrived.set()
+
+    def _put(self, batch: Batch) -> None:
+        self._batches.append(batch)
+        self._bytes += _size_bytes(batch)
 
     async def take(self) -> Batch:
         """Wait for the next batch; to ask for it says that the one before is committed.

@@ -93,6 +93,46 @@ def test_a_proof_alone_is_an_empty_batch(proof: Proof | Break) -> None:
     run_virtual(scenario())
 
 
+@pytest.mark.parametrize("proof", [PROOF, BREAK, None], ids=["proof", "break", "neither"])
+def test_a_burst_is_several_batches(proof: Proof | Break | None) -> None:
+    """A burst comes in parts, in order, the last one with what it proves; it is settled when all are committed."""
+
+    async def scenario() -> None:
+        handover = Handover("agent1", VirtualClock())
+        numbers = range(2 * limits.BATCH_MESSAGES + 1)
+        handover.offer([message(number) for number in numbers])
+        handover.pass_on(proof)
+        batches = []
+        for _ in range(3):
+            assert not is_settled(handover)
+            batches.append(await handover.take())
+        assert [len(each.messages) for each in batches] == [limits.BATCH_MESSAGES, limits.BATCH_MESSAGES, 1]
+        assert [each.data for batch in batches for each in batch.messages] == [b"%d" % number for number in numbers]
+        assert [each.proof for each in batches] == [None, None, proof]
+        assert {each.received_at for each in batches} == {EPOCH}
+        assert not is_settled(handover)
+        asking = asyncio.create_task(handover.take())
+        await asyncio.sleep(0)
+        assert is_settled(handover)
+        handover.end()
+        await asyncio.wait([asking])
+
+    run_virtual(scenario())
+
+
+def test_a_whole_batch_is_not_parted() -> None:
+    """As many as go into one batch are one, with what it proves."""
+
+    async def scenario() -> None:
+        handover = Handover("agent1", VirtualClock())
+        handover.offer([message(number) for number in range(limits.BATCH_MESSAGES)])
+        handover.pass_on(PROOF)
+        batch = await handover.take()
+        assert (len(batch.messages), batch.proof) == (limits.BATCH_MESSAGES, PROOF)
+
+    run_virtual(scenario())
+
+
 def test_nothing_is_no_batch() -> None:
     """Where nothing was offered and nothing is proved, there is nothing to take, and nothing to commit."""
 
