@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from typing import NoReturn
 
 from aiocometd.exceptions import ClientError, ServerError
@@ -104,14 +103,11 @@ class Reception:
 
     async def _take(self, step: Step, *, keep: bool) -> Step:
         """Take a step; a handshake in its turn, for which it may wait as long as that takes."""
-        async with AsyncExitStack() as turn:
-            if step.do is Do.HANDSHAKE:
-                self._over_by = math.inf
-                await turn.enter_async_context(self._handshakes)
-            self._allow(step_seconds(self._client.advice.hold_ms, self._channels))
-            if step.afresh:
-                self._wire.access.forget()
-            return await self._carry_out(step.do, keep=keep)
+        if step.do is not Do.HANDSHAKE:
+            return await self._carry_out(step, keep=keep)
+        self._over_by = math.inf
+        async with self._handshakes:
+            return await self._carry_out(step, keep=keep)
 
     def renew(self) -> None:
         """Begin a new session now, whatever is going on."""
@@ -131,9 +127,12 @@ class Reception:
         self._announce(Resumed(now, position.transport, position.acknowledges, position.channels))
         return self._conversation.resumed()
 
-    async def _carry_out(self, do: Do, *, keep: bool) -> Step:
+    async def _carry_out(self, step: Step, *, keep: bool) -> Step:
+        self._allow(step_seconds(self._client.advice.hold_ms, self._channels))
+        if step.afresh:
+            self._wire.access.forget()
         try:
-            return await (self._handshake() if do is Do.HANDSHAKE else self._connect(keep=keep))
+            return await (self._handshake() if step.do is Do.HANDSHAKE else self._connect(keep=keep))
         except ExchangeError as error:
             return self._lost(self._conversation.failed(error.cause, self._clock.monotonic()), error.words)
 

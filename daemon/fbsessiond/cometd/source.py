@@ -94,6 +94,7 @@ class CometdSource:
         """
         self._handshakes = handshakes
         self._settings = settings
+        self._log = log.bind(agent=settings.agent)
         self._access = access
         self._clock = clock
         self._chance = chance
@@ -147,7 +148,7 @@ class CometdSource:
         if isinstance(event, SubscriptionRefused) and event.times & (event.times - 1):
             level = "debug"  # it is tried again every second: the 1st, 2nd, 4th, 8th … refusal is news
         said = {field.name: getattr(event, field.name) for field in fields(event) if field.name != "at"}
-        getattr(log, level)(name, agent=self._settings.agent, **said)
+        getattr(self._log, level)(name, **said)
         self._observe(event)
 
 

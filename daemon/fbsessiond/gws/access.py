@@ -10,6 +10,7 @@ import hashlib
 import re
 import ssl
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.cookies import Morsel
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
@@ -111,7 +112,7 @@ class Access:
         if session:
             await session.close()
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """What stands for the credentials, so that they can be told from others; a password isn't in it."""
         return hashlib.sha256(self._credentials.identity().encode()).hexdigest()[:16]
