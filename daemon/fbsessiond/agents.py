@@ -16,6 +16,7 @@ from fbsessiond.errors import ConfigurationError, RefusedError
 from fbsessiond.gap import Gap, Watched, coverage_of
 from fbsessiond.journal.interface import Reader
 from fbsessiond.message import Source
+from fbsessiond.open_files import allow_open_files
 from fbsessiond.readiness import Check, Standing
 from fbsessiond.settings import GwsSettings
 from fbsessiond.tasks import stopped, until_first
@@ -62,6 +63,11 @@ class _Member:
         return self.agent.connection
 
     @property
+    def is_connected(self) -> bool:
+        """Whether that is so: asked of thousands once a second, without the words."""
+        return self.agent is not None and not self.trouble and self.agent.source.status.healthy
+
+    @property
     def was_tried(self) -> bool:
         """Whether it is known how it is."""
         return bool(self.trouble) or (self.agent is not None and self.agent.source.status.since is not None)
@@ -95,6 +101,11 @@ class Agents:
         return any(one.source.status.last_connect_at is not None for one in self._present())
 
     @property
+    def begun(self) -> int | None:
+        """How many there are; None while it isn't known of each how it is."""
+        return len(self._members) if all(one.was_tried for one in self._members.values()) else None
+
+    @property
     def is_moving(self) -> bool:
         """Whether each gets on."""
         return all(agent.source.is_moving for agent in self._present())
@@ -102,6 +113,7 @@ class Agents:
     async def change(self, tables: Iterable[GwsSettings]) -> None:
         """Watch these from now on: who is new is begun, who isn't among them is left; nobody else notices."""
         wanted = {gws.agent_name: gws for gws in tables}
+        allow_open_files(len(wanted))
         left = {name: one for name, one in self._members.items() if wanted.get(name) != one.gws}
         await _leave(left.values())
         new = [_Member(gws) for name, gws in wanted.items() if name not in self._members or name in left]
@@ -151,11 +163,17 @@ class Agents:
         members, present = self._members.values(), self._present()
         if self._is_alone:
             return [check for agent in present for check in agent.checks(reader)]
-        connections = [one.connection for one in members]
-        coverages = [coverage_check(watched) for watched in reader.watched() if watched.agent in self._members]
+        not_connected = [one for one in members if not one.is_connected]
+        in_doubt = [watched for watched in reader.watched(is_in_doubt=True) if watched.agent in self._members]
+        observed = {one.gws.agent_name for one in members if one.agent is not None} | {one.agent for one in in_doubt}
         return [
-            _together("connections", connections, are_known=all(one.was_tried for one in members)),
-            _together("coverage", coverages),
+            _together(
+                "connections",
+                (len(members), len(not_connected)),
+                [one.connection for one in not_connected[:NAMED]],
+                are_known=self.begun is not None,
+            ),
+            _together("coverage", (len(observed), len(in_doubt)), list(map(coverage_check, in_doubt[:NAMED]))),
         ]
 
     def standings(self, reader: Reader, now: datetime) -> Sequence[Standing]:
@@ -241,7 +259,7 @@ def _standing(
     connects = [at for one in present if (at := one.source.status.last_connect_at) is not None]
     return Standing(
         agents=len(members),
-        connected=sum(one.connection.is_ok for one in members),
+        connected=sum(one.is_connected for one in members),
         in_gap=sum(watched.broken is not None for watched in own),
         coverage=covered / observed if observed else None,
         silent_for=max((now - at for at in connects), default=None),
@@ -267,11 +285,11 @@ async def all_watched(
         await agents.close()
 
 
-def _together(name: str, checks: Sequence[Check], *, are_known: bool = True) -> Check:
-    """Take several together: how many are well, and which aren't."""
-    bad = [check for check in checks if not check.is_ok]
-    words = f"{len(checks) - len(bad)} of {len(checks)}"
+def _together(name: str, counts: tuple[int, int], named: Sequence[Check], *, are_known: bool = True) -> Check:
+    """Take several together: how many there are, and aren't well, and some of those by name."""
+    count, bad = counts
+    words = f"{count - bad} of {count}"
     if bad:
-        named = "; ".join(f"{check.name.partition(' ')[2]}: {check.words}" for check in bad[:NAMED])
-        words += f"; not {named}{'; …' if len(bad) > NAMED else ''}"
-    return Check(name, are_known and len(bad) < len(checks), words)
+        troubles = "; ".join(f"{check.name.partition(' ')[2]}: {check.words}" for check in named)
+        words += f"; not {troubles}{'; …' if bad > len(named) else ''}"
+    return Check(name, are_known and bad < count, words)

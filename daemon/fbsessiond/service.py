@@ -15,6 +15,7 @@ from fbsessiond.agents import Agents, all_watched
 from fbsessiond.carrying import Patience
 from fbsessiond.chance import Chance
 from fbsessiond.clock import Clock
+from fbsessiond.collecting import freeze_the_grown
 from fbsessiond.cometd.events import ConnectionEvent
 from fbsessiond.configuration import Configuration
 from fbsessiond.dispatch import Dispatch
@@ -25,10 +26,11 @@ from fbsessiond.http_interface import serving
 from fbsessiond.intake import Intake
 from fbsessiond.journal.engines import Opening, claimed
 from fbsessiond.journal.interface import Journal, Reader
-from fbsessiond.message import Source
+from fbsessiond.message import Batch, Source
 from fbsessiond.page.figures import Figures
 from fbsessiond.page.guard import Guard, place_of
 from fbsessiond.page.interface import Page
+from fbsessiond.proofs import Proofs
 from fbsessiond.readiness import Check, Checks, is_ready
 from fbsessiond.reconciling import SnapshotSettings
 from fbsessiond.reserve import Reserve
@@ -70,9 +72,14 @@ class Pipeline:
         follow_ups: FollowUpLane | None = None,
         intake: Intake | None = None,
         observe: Observe = unobserved,
+        proofs: Proofs | None = None,
     ) -> None:
-        """Put them together; without `follow_ups`, what handlers ask for is written down, and nothing is sent."""
+        """Put them together; without `follow_ups`, what handlers ask for is written down, and nothing is sent.
+
+        Without `proofs`, which somebody runs, what an empty batch proves is written at once.
+        """
         self.intake = intake or Intake(journal, routes, clock)
+        self._proofs = proofs
         self.dispatch = Dispatch(journal, routes, clock, chance, follow_ups, observe)
 
     async def take_all(self, source: Source) -> None:
@@ -84,13 +91,21 @@ class Pipeline:
             try:
                 await self.intake.wait_for_room()
                 async for batch in batches:
-                    await to_the_end(self.intake.take(batch))
+                    if self._proofs is None or not self._proofs.keep(batch):
+                        await to_the_end(self._take(batch))
                     await self.intake.wait_for_room()
             except asyncio.CancelledError:
                 await batches.aclose()
                 async for batch in batches:
-                    await self.intake.take(batch)
+                    await self._take(batch)
+                if self._proofs is not None:
+                    await self._proofs.write()
                 raise
+
+    async def _take(self, batch: Batch) -> None:
+        if self._proofs is not None:
+            await self._proofs.make_way(batch)
+        await self.intake.take(batch)
 
 
 @asynccontextmanager
@@ -206,7 +221,8 @@ async def _run_with(
             observe,
             agents.bear,
         )
-        pipeline = Pipeline(journal, routes, clock, chance, follow_ups, intake, observe)
+        proofs = Proofs(journal)
+        pipeline = Pipeline(journal, routes, clock, chance, follow_ups, intake, observe, proofs)
         reader = journal.reader()
         failing = _Failing(journal, pipeline.dispatch, manager)
         parts += [lambda: agents.checks(reader), lambda: [reserve.check(), *failing.checks()]]
@@ -222,6 +238,8 @@ async def _run_with(
                 asked.until_asked(),
                 agents.run(pipeline.take_all),
                 pipeline.dispatch.run(),
+                proofs.run(),
+                freeze_the_grown(lambda: agents.begun),
                 keep_house(journal, intake, settings.journal, clock),
                 pass_on_reveals(journal, routes),
                 manager.keep_informed(checks, lambda: reserve.is_used or agents.is_moving),

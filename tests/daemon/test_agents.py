@@ -290,10 +290,11 @@ def test_checks(platform: Platform) -> None:
         status(platform, words="not tried yet")
         agents, journal = await standing_of(platform, "a b")
         reader = journal.reader()
-        assert agents.checks(reader) == [
-            Check("connections", False, "0 of 2; not a: not tried yet; b: not tried yet"),
-            Check("coverage", False, "0 of 0"),
-        ]
+        for name in ("a", "b"):
+            await journal.watch(name, NOW)
+        connections, coverage = agents.checks(reader)
+        assert connections == Check("connections", False, "0 of 2; not a: not tried yet; b: not tried yet")
+        assert (coverage.is_ok, coverage.words[:14]) == (False, "0 of 2; not a:")
         platform.status = HEALTHY
         platform.missing = {"c"}
         await agents.change([gws("c"), gws("d")])

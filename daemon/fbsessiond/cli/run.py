@@ -1,11 +1,11 @@
 """`fbsessiond run`: the daemon."""
 
 import asyncio
-import gc
 from typing import Annotated, Literal
 
 import typer
 
+from fbsessiond import collecting
 from fbsessiond.chance import SeededChance
 from fbsessiond.cli.options import Config
 from fbsessiond.clock import SystemClock
@@ -32,6 +32,6 @@ def run(
     clock = SystemClock()
     configure_logs(clock, log_level)
     configuration = load(config)
-    gc.freeze()
+    collecting.begin()
     manager = ServiceManager(notify_socket())
     asyncio.run(run_daemon(configuration, clock, SeededChance(), reload=lambda: load(config), manager=manager))

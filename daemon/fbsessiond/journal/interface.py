@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from fbsessiond.errors import JournalError
 from fbsessiond.finding import Finding
 from fbsessiond.follow_up import Progress
-from fbsessiond.gap import Gap, Watched
+from fbsessiond.gap import Gap, Proof, Watched
 from fbsessiond.journal.records import (
     Act,
     ActKind,
@@ -78,6 +78,10 @@ class Journal(ABC):
         What its source proves with it is written in the same transaction. A proof of another chain than the last one
         adds a gap, from the last proof to the new chain's beginning, and wakes `gaps_of` the agent.
         """
+
+    @abstractmethod
+    async def prove(self, proofs: Mapping[str, Proof]) -> None:
+        """Write what the sources of some agents prove without a batch, by agent, in one transaction."""
 
     @abstractmethod
     async def known(self, agent: str, session: str) -> Document | None:
@@ -295,8 +299,11 @@ class Reader(ABC):
         """Yield follow-ups that a person has to look at: parked and failed."""
 
     @abstractmethod
-    def watched(self, *, agent: str | None = None) -> Iterator[Watched]:
-        """Yield what is known of the time in which it was listened for an agent, or for each, by name."""
+    def watched(self, *, agent: str | None = None, is_in_doubt: bool = False) -> Iterator[Watched]:
+        """Yield what is known of the time in which it was listened for an agent, or for each, by name.
+
+        Or only of those whose sessions may have changed unseen, as `Journal.is_in_doubt` says.
+        """
 
     @abstractmethod
     def gaps(self, *, agent: str | None = None) -> Iterator[Gap]:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from fbsessiond.errors import JournalError
 from fbsessiond.follow_up import Progress
-from fbsessiond.gap import Watched
+from fbsessiond.gap import Break, Proof, Watched
 from fbsessiond.journal.documents import entry_of
 from fbsessiond.journal.interface import FOLLOW_UPS, Journal, Timed, gaps_of, untimed
 from fbsessiond.journal.recent import RecentEntries
@@ -69,6 +69,10 @@ class SqlJournal(Journal):
     async def append(self, batch: Batch, drafts: Sequence[Draft], misfits: Sequence[Misfit]) -> int:
         """Write a batch in one transaction."""
         return await self._submit(lambda connection: self._append(connection, batch, drafts, misfits))
+
+    async def prove(self, proofs: Mapping[str, Proof]) -> None:
+        """Write proofs in one transaction."""
+        await self._submit(lambda connection: self._prove_all(connection, proofs))
 
     async def known(self, agent: str, session: str) -> Document | None:
         """Read a session's last entry, one step by its key."""
@@ -280,9 +284,17 @@ class SqlJournal(Journal):
         self._last_seq += len(drafts)
         quarantine.append(connection, batch, misfits, self._last_quarantined + 1)
         self._last_quarantined += len(misfits)
-        if batch.proof is not None and gaps.prove(connection, batch.agent, batch.proof):
-            self._woken.add(gaps_of(batch.agent))
+        if batch.proof is not None:
+            self._prove(connection, batch.agent, batch.proof)
         return first
+
+    def _prove_all(self, connection: Connection, proofs: Mapping[str, Proof]) -> None:
+        for agent, proof in proofs.items():
+            self._prove(connection, agent, proof)
+
+    def _prove(self, connection: Connection, agent: str, proof: Proof | Break) -> None:
+        if gaps.prove(connection, agent, proof):
+            self._woken.add(gaps_of(agent))
 
     def _wind(self, connection: Connection, handler: str, clocks: Sequence[tuple[Entry, int]], now: int) -> None:
         self._woken.add(handler)

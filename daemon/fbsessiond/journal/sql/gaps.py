@@ -1,6 +1,7 @@
 """The ledger of gaps. Each function runs in the transaction that is open."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from fbsessiond.finding import Finding
 from fbsessiond.gap import SNAPSHOT, Break, Gap, GapCause, Proof, Watched
@@ -57,9 +58,18 @@ def agree(connection: Connection, agent: str, at: int) -> None:
     connection.execute(_SQL["close"], {"agent": agent, "at": at, "closed_by": SNAPSHOT})
 
 
-def watched(connection: Connection, agent: str | None = None) -> list[Watched]:
-    """Return what is known of one agent, or of all."""
-    return [_to_watched(connection, row) for row in connection.execute(_SQL["watched"], {"agent": agent}).fetchall()]
+def watched(connection: Connection, agent: str | None = None, *, is_in_doubt: bool = False) -> list[Watched]:
+    """Return what is known of one agent, or of all, or of those in doubt."""
+    if agent is not None:
+        rows = connection.execute(_SQL["watched"], (agent,)).fetchall()
+        found = connection.execute(_SQL["unclosed"], (agent,)).fetchall()
+    else:
+        rows = connection.execute(_SQL["all_in_doubt" if is_in_doubt else "all_watched"]).fetchall()
+        found = connection.execute(_SQL["all_unclosed"]).fetchall()
+    unclosed: defaultdict[str, list[Gap]] = defaultdict(list)
+    for gap in map(_to_gap, found):
+        unclosed[gap.agent].append(gap)
+    return [_to_watched(row, unclosed[row[0]]) for row in rows]
 
 
 def is_in_doubt(connection: Connection, agent: str) -> bool:
@@ -86,7 +96,7 @@ def forget(connection: Connection, before: int) -> None:
     connection.execute(_SQL["forget_observed"], {"before": before})
 
 
-def _to_watched(connection: Connection, row: Row) -> Watched:
+def _to_watched(row: Row, unclosed: Sequence[Gap]) -> Watched:
     agent, observed_since, proven_until, broken, compared_at, position = row
     return Watched(
         agent,
@@ -95,7 +105,7 @@ def _to_watched(connection: Connection, row: Row) -> Watched:
         None if broken is None else GapCause(broken),
         None if compared_at is None else from_microseconds(compared_at),
         position,
-        tuple(map(_to_gap, connection.execute(_SQL["unclosed"], (agent,)).fetchall())),
+        tuple(unclosed),
     )
 
 

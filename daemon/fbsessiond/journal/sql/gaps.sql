@@ -2,9 +2,16 @@
 INSERT INTO agents (agent, observed_since, proven_until, broken) VALUES (:agent, :now, :now, 'start')
 ON CONFLICT (agent) DO UPDATE SET broken = coalesce(broken, 'stopped');
 
--- watched: what is known of one agent, or of all
+-- watched: what is known of one agent
+SELECT agent, observed_since, proven_until, broken, compared_at, position FROM agents WHERE agent = ?;
+
+-- all_watched: the same of all
+SELECT agent, observed_since, proven_until, broken, compared_at, position FROM agents ORDER BY agent;
+
+-- all_in_doubt: the same of those who have a gap that isn't closed, or that has no end yet
 SELECT agent, observed_since, proven_until, broken, compared_at, position
-FROM agents WHERE :agent IS NULL OR agent = :agent ORDER BY agent;
+FROM agents
+WHERE broken IS NOT NULL OR agent IN (SELECT gaps.agent FROM gaps WHERE closed_by IS NULL) ORDER BY agent;
 
 -- chain: what a proof has to follow on
 SELECT chain, doubted, proven_until, broken FROM agents WHERE agent = ?;
@@ -43,8 +50,11 @@ UPDATE agents SET compared_at = :at WHERE agent = :agent;
 -- close: what was missed in gaps that had ended by then is known
 UPDATE gaps SET closed_by = :closed_by WHERE agent = :agent AND end_at <= :at AND closed_by IS NULL;
 
--- unclosed: gaps that have to be repaired
+-- unclosed: an agent's gaps that have to be repaired
 SELECT agent, begin_at, end_at, cause, closed_by FROM gaps WHERE agent = ? AND closed_by IS NULL ORDER BY id;
+
+-- all_unclosed: the same of all
+SELECT agent, begin_at, end_at, cause, closed_by FROM gaps WHERE closed_by IS NULL ORDER BY id;
 
 -- read: gaps of one agent, or of all
 SELECT agent, begin_at, end_at, cause, closed_by FROM gaps WHERE :agent IS NULL OR agent = :agent ORDER BY agent, id;

@@ -89,9 +89,9 @@ class SqlReader(Reader):
         """Yield parked and failed follow-ups."""
         yield from self._guarded(lambda connection: follow_ups.read_stuck(connection, seq=seq))
 
-    def watched(self, *, agent: str | None = None) -> Iterator[Watched]:
+    def watched(self, *, agent: str | None = None, is_in_doubt: bool = False) -> Iterator[Watched]:
         """Yield the agents' rows."""
-        yield from self._guarded(lambda connection: iter(gaps.watched(connection, agent)))
+        yield from self._guarded(lambda connection: iter(gaps.watched(connection, agent, is_in_doubt=is_in_doubt)))
 
     def gaps(self, *, agent: str | None = None) -> Iterator[Gap]:
         """Yield the ledger's rows."""

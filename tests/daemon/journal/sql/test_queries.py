@@ -38,7 +38,7 @@ HOT = {
     """,
     "acts.sql": "append read_subject read_since forget",
     "quarantine.sql": "append retries release keep read retry drop forget",
-    "gaps.sql": "watch chain add_gap prove agree close unclosed",
+    "gaps.sql": "watch watched chain add_gap prove agree close unclosed is_in_doubt",
     "retention.sql": "range forget_finished sessions_of_entries keep_document forget_entries",
 }
 """Those of follow-ups have a test of their own; what looks for an agent's last gap reads from the table's end."""

@@ -43,6 +43,22 @@ class Gaps(Part):
         assert await journal.watched("agent1") == watched(30, compared=5)
         assert list(reader.gaps()) == [gap(0, 2, START, SNAPSHOT)]
 
+    async def test_proofs_of_many(self, journal: Journal, reader: Reader) -> None:
+        """Proofs without batches say the same, of each agent its own; one of another chain wakes whoever repairs."""
+        await listen(journal)
+        await listen(journal, agent="agent2")
+        wakes = journal.wakes(gaps_of("agent2"))
+        wakes.clear()
+        await journal.prove(
+            {"agent1": Proof("A", after(2), after(20), b"A20"), "agent2": Proof("B", after(13), after(20), b"B20")}
+        )
+        missed = gap(10, 13, LOST, agent="agent2")
+        assert list(reader.watched()) == [
+            watched(20, compared=5, position=b"A20"),
+            watched(20, missed, compared=5, position=b"B20", agent="agent2"),
+        ]
+        assert wakes.is_set()
+
     async def test_another_chain(self, journal: Journal, reader: Reader) -> None:
         """Between two chains lies a gap, from the last proof to the new chain's beginning, whatever was noticed."""
         await listen(journal)
