@@ -13,6 +13,7 @@ from fbsessiond.cometd.source import CometdSource
 from fbsessiond.configuration import Configuration
 from fbsessiond.errors import ConfigurationError, RefusedError, UnavailableError
 from fbsessiond.gws.access import Access
+from fbsessiond.journal.address import shown
 from fbsessiond.journal.engines import open_journal
 from fbsessiond.message import Batch
 from fbsessiond.route import Route
@@ -41,7 +42,7 @@ async def check_environment(
     say("secrets", "fine")
     journal = open_journal(configuration.settings.journal.url, configuration.state_directory, clock.now())
     journal.close()
-    say("journal", f"fine, {configuration.settings.journal.url} in {configuration.state_directory}")
+    say("journal", f"fine, {shown(configuration.settings.journal.url)} in {configuration.state_directory}")
     async with running_handlers(routes):
         say("handlers", "fine")
     few = asyncio.Semaphore(AT_A_TIME)

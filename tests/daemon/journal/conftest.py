@@ -9,6 +9,7 @@ import pytest
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY, open_to_write
 from journal_parts import NOW
+from postgresql_server import Server, running_server
 
 
 @pytest.fixture
@@ -31,3 +32,16 @@ def connection() -> Iterator[sqlite3.Connection]:
     connection = open_to_write(MEMORY)
     yield connection
     connection.close()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Run a PostgreSQL server for all tests."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    """Return the address of a database in which nothing is yet."""
+    return server.new_url()

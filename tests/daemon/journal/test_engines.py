@@ -1,3 +1,5 @@
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,7 @@ def test_in_memory(tmp_path: Path) -> None:
         open_reader(IN_MEMORY, tmp_path)
 
 
-@pytest.mark.parametrize("url", ["", "journal.db", "sqlite:", "sqlite", "postgresql://db/journal"])
+@pytest.mark.parametrize("url", ["", "journal.db", "sqlite:", "sqlite", "mysql://db/journal"])
 def test_unknown_address(url: str, tmp_path: Path) -> None:
     """An address that no engine knows is an error of the configuration that says how one is written."""
     for opening in (lambda: open_journal(url, tmp_path, NOW), lambda: open_reader(url, tmp_path)):
@@ -74,3 +76,23 @@ def test_claimed_in_memory(tmp_path: Path) -> None:
     with claimed(IN_MEMORY, tmp_path) as one, claimed(IN_MEMORY, tmp_path) as another:
         one(NOW).close()
         another(NOW).close()
+
+
+async def test_postgresql(url: str, tmp_path: Path) -> None:
+    """An address of PostgreSQL's leads there, to write, to read, and to claim."""
+    with claimed(url, tmp_path) as opening:
+        journal = opening(NOW)
+        await append(journal, draft())
+        with pytest.raises(JournalError, match="another fbsessiond"):
+            open_journal(url, tmp_path, NOW)
+        journal.close()
+    open_journal(url, tmp_path, NOW).close()
+    with closing(open_reader(url, tmp_path)) as reader:
+        assert reader.statistics().entries == 1
+
+
+def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the driver isn't installed, an address of PostgreSQL's says what to do."""
+    monkeypatch.setitem(sys.modules, "fbsessiond.journal.postgresql.opening", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'fbsessiond\[postgresql\]'"):
+        open_journal("postgresql://db/journal", tmp_path, NOW)

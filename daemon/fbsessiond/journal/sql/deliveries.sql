@@ -98,7 +98,7 @@ FROM pending GROUP BY 1;
 -- backlog: how many of a handler's pending deliveries wait, are due and run, up to so many; grouping them takes longer
 SELECT count(*) FILTER (WHERE lease = 0 AND (due_at IS NULL OR due_at > :now)),
     count(*) FILTER (WHERE lease = 0 AND due_at <= :now), count(*) FILTER (WHERE lease <> 0)
-FROM (SELECT due_at, lease FROM pending WHERE handler = :handler LIMIT :most);
+FROM (SELECT due_at, lease FROM pending WHERE handler = :handler LIMIT :most) AS counted;
 
 -- count_dead: dead letters by handler
 SELECT handler, count(*) FROM settled WHERE state = 'dead' GROUP BY handler;

@@ -18,7 +18,7 @@ FROM sessions AS s LEFT JOIN entries AS e ON e.seq = s.seq
 WHERE s.agent = ? AND s.session = ?;
 
 -- open_sessions: those of an agent that could still change, with their states
-SELECT session, state FROM sessions WHERE agent = ? AND state NOT IN ('Completed', 'Revoked', 'Vanished');
+SELECT session, state FROM sessions WHERE agent = ? AND state NOT IN ('Completed', 'Revoked', 'Vanished') ORDER BY session;
 
 -- standing: of each session that could still change, the entry that brought it to its state
 SELECT e.seq, e.received_at, e.origin, e.agent, e.channel, e.session, e.kind, e.before, e.after,

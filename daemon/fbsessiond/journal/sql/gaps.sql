@@ -1,6 +1,6 @@
 -- watch: an agent's first start, or another one: unless the chain broke before, the daemon was stopped since the last proof
 INSERT INTO agents (agent, observed_since, proven_until, broken) VALUES (:agent, :now, :now, 'start')
-ON CONFLICT (agent) DO UPDATE SET broken = coalesce(broken, 'stopped');
+ON CONFLICT (agent) DO UPDATE SET broken = coalesce(agents.broken, 'stopped');
 
 -- watched: what is known of one agent
 SELECT agent, observed_since, proven_until, broken, compared_at, position FROM agents WHERE agent = ?;

@@ -8,7 +8,7 @@ SELECT first, (
         UNION ALL SELECT min(seq) FROM follow_ups
             WHERE state IN ('intended', 'sent', 'accepted', 'parked', 'failed')
         UNION ALL SELECT min(seq) FROM entries WHERE seq < first + :most AND received_at >= :before
-    )
+    ) AS bounds
 ) FROM oldest;
 
 -- forget_finished: sessions that ended in an entry that goes
