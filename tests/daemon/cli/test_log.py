@@ -1,5 +1,7 @@
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Generator
 
 import pytest
@@ -40,6 +42,18 @@ def test_logger(capsys: pytest.CaptureFixture[str]) -> None:
     structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
     logger().error("second")
     assert json.loads(capsys.readouterr().err)["event"] == "event='second'"
+
+
+def test_what_it_takes_along() -> None:
+    """The log doesn't bring rich along, which whoever prints tables can import all the same."""
+    program = """
+import sys
+from fbsessiond.cli.log import set_up_log
+set_up_log()
+assert not [name for name in sys.modules if name.partition(".")[0] == "rich"]
+import rich.table
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_crash(fbsessiond: Command, journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
