@@ -171,7 +171,7 @@ class Agents:
                 "connections",
                 (len(members), len(not_connected)),
                 [one.connection for one in not_connected[:NAMED]],
-                are_known=self.begun is not None,
+                are_known=not not_connected or self.begun is not None,
             ),
             _together("coverage", (len(observed), len(in_doubt)), list(map(coverage_check, in_doubt[:NAMED]))),
         ]

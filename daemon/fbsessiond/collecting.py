@@ -12,7 +12,7 @@ from collections.abc import Callable
 THRESHOLDS = (10_000, 20, 20)
 """A young pass after so many new objects, an older one after so many of these, and so on; by default (700, 10, 10)."""
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 10.0
 
 
 def begin() -> None:

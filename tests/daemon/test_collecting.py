@@ -23,6 +23,7 @@ class Agent:
 def as_before() -> Generator[None]:
     """Leave the collector as it was."""
     thresholds = gc.get_threshold()
+    gc.collect()
     yield
     gc.unfreeze()
     gc.set_threshold(*thresholds)

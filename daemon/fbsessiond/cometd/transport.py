@@ -6,6 +6,7 @@ next connect leaves by itself, its requests have no time-out before the first ad
 `advice.interval` for seconds and replaces advice instead of merging it.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,12 +56,17 @@ class Wire(AuthExtension):
                 log.warning("cometd.cookies.shared", interval_ms=self.advice.interval_ms)
 
 
+_STATE_EVENTS = {state: asyncio.Event() for state in TransportState}
+"""Nobody waits for a state here, so all share the events: one each for six states would be 4.5 KB an agent."""
+
+
 class SteppedTransport(TransportBase):
     """A transport that sends one request when it is asked to, and nothing by itself."""
 
     def __init__(self, *, auth: Wire, **rest: Any) -> None:
         super().__init__(auth=auth, **rest)
         self.wire = auth
+        self._state_events = _STATE_EVENTS
         if self.client_id is not None:  # negotiated: another transport shook hands
             self._state = TransportState.CONNECTING
 

@@ -9,12 +9,14 @@ import base64
 import hashlib
 import re
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.cookies import Morsel
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Self, TypeAlias
+from weakref import WeakKeyDictionary
 
 import aiohttp
 import msgspec
@@ -92,8 +94,6 @@ class Access:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        learning = aiohttp.TraceConfig()
-        learning.on_request_end.append(self._learn)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=CONNECTIONS, keepalive_timeout=KEEPALIVE_SECONDS, ssl=_tls(self._certificate_authority)
@@ -101,8 +101,9 @@ class Access:
             # unsafe: the platform's own URLs have IP addresses for hosts, whose cookies would be refused otherwise.
             cookie_jar=aiohttp.CookieJar(unsafe=True),
             headers={"User-Agent": "fbsessiond"},
-            trace_configs=[learning],
+            trace_configs=[_LEARNING],
         )
+        _ACCESSES[self._session] = self
         return self
 
     async def __aexit__(
@@ -152,16 +153,24 @@ class Access:
         self._csrf, self._kept = {}, None
         self.session.cookie_jar.clear()
 
-    async def _learn(
-        self, session: aiohttp.ClientSession, context: SimpleNamespace, end: aiohttp.TraceRequestEndParams
-    ) -> None:
+    def learn(self, headers: Mapping[str, str]) -> None:
         """Keep the CSRF token of a response: it shares the life cycle of the HTTP session, so a new one replaces it."""
-        del session, context
-        name = end.response.headers.get(CSRF_NAME_HEADER, "")
-        if value := end.response.headers.get(name):
+        name = headers.get(CSRF_NAME_HEADER, "")
+        if value := headers.get(name):
             self._csrf = {name: value}
-        if value or "Set-Cookie" in end.response.headers:
+        if value or "Set-Cookie" in headers:
             self._kept = None
+
+
+async def _learn(session: aiohttp.ClientSession, _: SimpleNamespace, end: aiohttp.TraceRequestEndParams) -> None:
+    _ACCESSES[session].learn(end.response.headers)
+
+
+_ACCESSES = WeakKeyDictionary[aiohttp.ClientSession, Access]()
+"""Whose a session is: they share the one `TraceConfig`, as one each would be 2.5 KB for every agent."""
+
+_LEARNING = aiohttp.TraceConfig()
+_LEARNING.on_request_end.append(_learn)
 
 
 class _Cookie(msgspec.Struct):
