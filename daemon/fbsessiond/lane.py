@@ -165,24 +165,17 @@ class Worker(Generic[L, E]):
 
         Return the first failure of all, if there was one.
         """
-        try:
-            self._taking = None
-            if self._writing is not None:
-                self._take(await self._writing or ())
-            await self._finish(FINISH_SECONDS)
-            for task, hold in self._running.items():
-                hold.is_interrupted = True
-                task.cancel()
-            await self._finish(CANCEL_SECONDS)
-            for hold in self._running.values():
-                self._forget_limit(hold)
-                self._say_it_does_not_stop(hold)
-            await self._settle()
-            if self._holds:
-                await self.lane.release([hold.lease for hold in self._holds.values()], self._clock.now())
-                log.info("deliveries.handed_back", handler=self.lane.name, count=len(self._holds))
-        except FbsessiondError as error:
-            self._fail(error)
+        self._taking = None
+        await self._try(self._end_writing())
+        await self._finish(FINISH_SECONDS)
+        for task, hold in self._running.items():
+            hold.is_interrupted = True
+            task.cancel()
+        await self._finish(CANCEL_SECONDS)
+        for hold in self._running.values():
+            self._forget_limit(hold)
+            self._say_it_does_not_stop(hold)
+        await self._try(self._let_go())
         return self._failure
 
     async def drain(self) -> None:
@@ -303,6 +296,24 @@ class Worker(Generic[L, E]):
             del self._holds[hold.id]
         if anew := [hold.lease for hold, _ in ended if hold.lease is not hold.settled_by]:
             await self.lane.release(anew, self._clock.now())
+
+    async def _try(self, work: Coroutine[Any, Any, None]) -> None:
+        """Note that something fails; what comes after it is done all the same."""
+        try:
+            await work
+        except FbsessiondError as error:
+            self._fail(error)
+
+    async def _end_writing(self) -> None:
+        if self._writing is not None:
+            self._take(await self._writing or ())
+
+    async def _let_go(self) -> None:
+        """Settle what has ended, and hand the rest back."""
+        await self._settle()
+        if self._holds:
+            await self.lane.release([hold.lease for hold in self._holds.values()], self._clock.now())
+            log.info("deliveries.handed_back", handler=self.lane.name, count=len(self._holds))
 
     async def _hand_back(self) -> None:
         leases = [self._holds.pop(hold.id).lease for hold in self._queue]

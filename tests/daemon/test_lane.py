@@ -52,6 +52,7 @@ class Jobs:
         """Where it is given, leasing takes until it is set."""
         self.settling = 0.0
         """How many seconds it takes to settle one while it is carried out, if any; an old lease settles nothing."""
+        self.refuses_lease: FbsessiondError | None = None
         self.refuses_release: FbsessiondError | None = None
         self._do = do
         self._seconds = seconds
@@ -71,6 +72,8 @@ class Jobs:
         """Hand out what is due."""
         if self.leasing is not None:
             await self.leasing.wait()
+        if self.refuses_lease is not None:
+            raise self.refuses_lease
         jobs: list[Job] = []
         for name in sorted(name for name, at in self.due.items() if at <= now)[:most]:
             self._last_lease += 1
@@ -336,6 +339,23 @@ async def test_failure_while_stopping() -> None:
     async with working(jobs) as work:
         await asyncio.sleep(1)
         assert await work.stop() is jobs.refuses_release
+
+
+@virtual
+async def test_failure_while_handing_out() -> None:
+    """Where nothing more can be handed out, what runs is brought to its end all the same."""
+    jobs = Jobs(taking(1000))
+    jobs.add("a")
+    jobs.add("b", seconds=1)
+    async with working(jobs) as work:
+        await asyncio.sleep(0.5)
+        jobs.leasing = asyncio.Event()
+        jobs.refuses_lease = DiskError("no sync")
+        await asyncio.sleep(1)
+        asyncio.get_running_loop().call_later(1, jobs.leasing.set)
+        assert await work.stop() is jobs.refuses_lease
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "delivery a"]
+    assert [job.id for job in jobs.released] == ["a"]
 
 
 @virtual

@@ -289,7 +289,7 @@ PUT_TOGETHER = {
     "<str(error)>": "an error of GWS, which is above",
     "<type(error).__name__>": "what a webhook raised",
     "<_describe(error)>": "what a handler raised: `test_json`",
-    "<str(misfit(ended))>": "what a handler returned, which is above",
+    "<str(misfit(returned))>": "what a handler returned, which is above",
     "<wish>": "why a handler doesn't want it, which is above",
     "<'\\n'.join(reasons)>": "the same, of several tables",
     "<_why_false(condition.when, candidate.variables)>": "the same, of an expression",

@@ -57,13 +57,17 @@ def find_due(
     held: Collection[SessionKey],
     recent: RecentEntries,
     number: int,
-) -> Iterator[Lease]:
-    """Yield what is due, but for the deliveries of sessions that are held; as leases, numbered from `number`."""
+) -> Iterator[tuple[Lease, int]]:
+    """Yield what is due, but for the deliveries of sessions that are held; as leases, numbered from `number`.
+
+    With each comes the number of the lease before it, where that has run out; else 0.
+    """
     rows = connection.execute(_SQL["find_due"], (handler, now, most + len(held)))
-    for agent, session, seq, attempts, wanted_at, wait in rows.fetchall():
+    for agent, session, seq, attempts, wanted_at, wait, before in rows.fetchall():
         if (agent, session) in held or (entry := recent.get(seq) or _read(connection, seq, recent)) is None:
             continue
-        yield Lease(number, handler, attempts, from_microseconds(wanted_at), entry, Wait(wait) if wait else None)
+        waited = Wait(wait) if wait else None
+        yield Lease(number, handler, attempts, from_microseconds(wanted_at), entry, waited), before
         number += 1
         most -= 1
         if not most:

@@ -4,7 +4,7 @@ SELECT ?, ?, ?, ?, ?, ?,
     CASE WHEN EXISTS (SELECT 1 FROM pending WHERE handler = ? AND agent = ? AND session = ?) THEN NULL ELSE ? END;
 
 -- find_due: the deliveries of a handler that are due, the longest due first
-SELECT agent, session, seq, attempts, wanted_at, wait FROM pending
+SELECT agent, session, seq, attempts, wanted_at, wait, lease FROM pending
 WHERE handler = ? AND due_at <= ? ORDER BY due_at LIMIT ?;
 
 -- lease: a postponed due date

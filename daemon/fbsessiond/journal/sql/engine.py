@@ -305,17 +305,17 @@ class SqlJournal(Journal):
         follow_ups.shift(connection, by)
 
     def _lease(self, connection: Connection, handler: str, most: int, now: int, until: int) -> Sequence[Lease]:
-        leases = self._find_due(connection, handler, most, now, ())
+        leases = [lease for lease, _ in self._find_due(connection, handler, most, now, ())]
         deliveries.write_leases(connection, [(lease, until) for lease in leases])
         return leases
 
     def _find_due(
         self, connection: Connection, handler: str, most: int, now: int, held: Collection[deliveries.SessionKey]
-    ) -> Sequence[Lease]:
+    ) -> Sequence[tuple[Lease, int]]:
         number = self._last_lease + 1
-        leases = list(deliveries.find_due(connection, handler, most, now, held, self._recent, number))
-        self._last_lease += len(leases)
-        return leases
+        due = list(deliveries.find_due(connection, handler, most, now, held, self._recent, number))
+        self._last_lease += len(due)
+        return due
 
     def _settle(self, connection: Connection, settlements: Sequence[tuple[Settlement, int]], now: int) -> None:
         """Settle each by its lease's number in the database."""

@@ -66,9 +66,10 @@ class SqliteJournal(SqlJournal):
     async def lease(self, handler: str, most: int, now: datetime, until: datetime) -> Sequence[Lease]:
         """Find what is due; the file is told with a later commit, or soon."""
         held = self._leases.held(handler)
-        leases = self._guarded(lambda: self._find_due(self.connection, handler, most, to_microseconds(now), held))
-        for lease in leases:
-            self._leases.add(lease, to_microseconds(until))
+        due = self._guarded(lambda: self._find_due(self.connection, handler, most, to_microseconds(now), held))
+        for lease, before in due:
+            self._leases.add(lease, to_microseconds(until), before)
+        leases = [lease for lease, _ in due]
         if any(lease.wait for lease in leases):  # so that nothing takes them for clocks that run
             self._leases.age()
             await self._submit(lambda _: None)

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import weakref
 from collections.abc import Callable, Generator
 from functools import partial
 from importlib.resources import files
@@ -163,10 +164,14 @@ class Lock:
         os.close(self._file)
 
 
+class _Connection(sqlite3.Connection):
+    """One that can be referred to weakly."""
+
+
 @contextlib.contextmanager
 def _connected(path: Path) -> Generator[sqlite3.Connection, None, None]:
     """Connect to a journal's file, or to one that is still empty; close it again where that is as far as it goes."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=5)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=5, factory=_Connection)
     try:
         _check(connection, path)
         _register_packing(connection)
@@ -181,7 +186,7 @@ def _register_packing(connection: sqlite3.Connection) -> None:
 
     What is damaged stays as it is, which is no JSON: one damaged entry doesn't hinder what reads many.
     """
-    packing = Packing(partial(dictionary, connection))
+    packing = Packing(partial(dictionary, weakref.proxy(connection)))  # SQLite holds what it is given unseen by Python
 
     def pack(content: bytes | None, number: int) -> bytes | None:
         return None if content is None else packing.pack(content, number)

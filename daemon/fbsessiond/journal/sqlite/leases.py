@@ -20,7 +20,7 @@ class Leases:
     """Knows what is handed out though the file doesn't say so."""
 
     def __init__(self) -> None:
-        self._unwritten: defaultdict[str, dict[SessionKey, tuple[Lease, int]]] = defaultdict(dict)
+        self._unwritten: defaultdict[str, dict[SessionKey, tuple[Lease, int, int]]] = defaultdict(dict)
         self._new: set[int] = set()
         """The numbers of those that no commit came after."""
         self._being_settled: defaultdict[str, set[SessionKey]] = defaultdict(set)
@@ -29,9 +29,9 @@ class Leases:
         """Say whether any is to be written."""
         return any(self._unwritten.values())
 
-    def add(self, lease: Lease, until: int) -> None:
-        """Take one that ends at a time."""
-        self._unwritten[lease.handler][_session(lease)] = lease, until
+    def add(self, lease: Lease, until: int, before: int) -> None:
+        """Take one that ends at a time, and the number of the one before it that the file has; 0 where it has none."""
+        self._unwritten[lease.handler][_session(lease)] = lease, until, before
         self._new.add(lease.number)
 
     def held(self, handler: str) -> Collection[SessionKey]:
@@ -39,13 +39,14 @@ class Leases:
         return self._unwritten[handler].keys() | self._being_settled[handler]
 
     def settle(self, lease: Lease) -> int:
-        """Say by which number the file knows one that is about to be settled: 0 where it doesn't, and won't."""
+        """Return the number by which the file knows what is about to be settled; it may never know this lease."""
         session, unwritten = _session(lease), self._unwritten[lease.handler]
-        if unwritten.get(session, (None,))[0] is not lease:
+        held, _, before = unwritten.get(session, (None, 0, 0))
+        if held is not lease:
             return lease.number
         del unwritten[session]
         self._being_settled[lease.handler].add(session)
-        return 0
+        return before
 
     def age(self) -> None:
         """Have all be written with the next commit."""
@@ -54,7 +55,7 @@ class Leases:
     def take(self) -> Iterator[tuple[Lease, int]]:
         """Yield those that are to be written with this commit, each with its end."""
         for unwritten in self._unwritten.values():
-            for session, (lease, until) in list(unwritten.items()):
+            for session, (lease, until, _) in list(unwritten.items()):
                 if lease.number not in self._new:
                     del unwritten[session]
                     yield lease, until

@@ -31,7 +31,8 @@ def lease(
     connection: sqlite3.Connection, handler: str = "log", *, seconds: float = 0, most: int = 100, number: int = 1
 ) -> list[Lease]:
     """Lease what is due, for a minute."""
-    leases = list(deliveries.find_due(connection, handler, most, at(seconds), (), RecentEntries(), number))
+    due = deliveries.find_due(connection, handler, most, at(seconds), (), RecentEntries(), number)
+    leases = [one for one, _ in due]
     deliveries.write_leases(connection, [(one, at(seconds + 60)) for one in leases])
     return leases
 
