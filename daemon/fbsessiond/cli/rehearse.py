@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from fbsessiond import collecting
 from fbsessiond.chance import SeededChance
 from fbsessiond.cli.options import AsJson, Config, JournalUrl, reading
 from fbsessiond.cli.printing import print_json, print_line
@@ -64,6 +65,7 @@ def rehearse(
     configure_logs(clock, "critical")  # what failed is told in the end
     begin = _begin(since, clock.now())
     routes = load(config).routes()
+    collecting.begin()
     left_out = {route.name: "acts outside this machine" for route in routes if route.handler.acts_outside}
     with reading(journal, config) as reader, progress("rehearsing") as report:
         ran = _Run(reader, [route for route in routes if _can_differ(route)], begin, report)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from fbsessiond.chance import new_identity, new_key
 from fbsessiond.errors import JournalError
@@ -164,14 +164,14 @@ class Lock:
         os.close(self._file)
 
 
-class _Connection(sqlite3.Connection):
+class FileConnection(sqlite3.Connection):
     """One that can be referred to weakly."""
 
 
 @contextlib.contextmanager
 def _connected(path: Path) -> Generator[sqlite3.Connection, None, None]:
     """Connect to a journal's file, or to one that is still empty; close it again where that is as far as it goes."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=5, factory=_Connection)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=5, factory=FileConnection)
     try:
         _check(connection, path)
         _register_packing(connection)
@@ -186,7 +186,8 @@ def _register_packing(connection: sqlite3.Connection) -> None:
 
     What is damaged stays as it is, which is no JSON: one damaged entry doesn't hinder what reads many.
     """
-    packing = Packing(partial(dictionary, weakref.proxy(connection)))  # SQLite holds what it is given unseen by Python
+    weakly = cast("sqlite3.Connection", weakref.proxy(connection))  # SQLite holds what it is given unseen by Python
+    packing = Packing(partial(dictionary, weakly))
 
     def pack(content: bytes | None, number: int) -> bytes | None:
         return None if content is None else packing.pack(content, number)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 from fbsessiond.errors import JournalError
 from fbsessiond.journal.records import DiskSpace
+from fbsessiond.journal.sqlite import file
 from fbsessiond.journal.sqlite.file import (
     APPLICATION_ID,
     MEMORY,
@@ -222,12 +222,12 @@ def test_interrupted_making(path: Path, script: str) -> None:
 
 def test_no_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A journal that stays without a write-ahead log, which SQLite answers and doesn't raise, isn't opened."""
-    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=WithoutLog))
+    monkeypatch.setattr(file, "FileConnection", WithoutLog)
     with pytest.raises(JournalError, match=r"journal\.db: the journal can't have a write-ahead log .*'delete'"):
         open_to_write(path)
 
 
-class WithoutLog(sqlite3.Connection):
+class WithoutLog(file.FileConnection):
     """A connection whose disk fails in the change to a write-ahead log."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
