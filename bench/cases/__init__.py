@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+from cases.agents import AGENTS_CASE
 from cases.group_commit import GROUP_COMMIT
 from cases.journal import JOURNAL_CASE
 from cases.latency import LATENCY
 from cases.observability import OBSERVABILITY
 from cases.path import ONE_PROCESS, SOCKETS
 from cases.rehearsal import REHEARSAL
+from cases.sidecar import SIDECAR
 from cases.slow_disk import SLOW_DISK
 from cases.steps import APPEND, DECODE, DISPATCH
 from measure import Case
@@ -24,5 +26,7 @@ CASES: Sequence[Case] = (
     GROUP_COMMIT,
     REHEARSAL,
     OBSERVABILITY,
+    AGENTS_CASE,
+    SIDECAR,
 )
 """All cases, in the order in which they are run and told."""
