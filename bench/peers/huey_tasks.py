@@ -14,7 +14,7 @@ from huey import SqliteHuey
 handled = 0
 
 
-def make_queue(folder: Path) -> tuple[SqliteHuey, Callable[[bytes], Any]]:
+def make_queue(folder: Path) -> tuple[Any, Callable[[bytes], Any]]:
     """Return a queue in a folder, and its task: to call that is to enqueue it."""
     queue = SqliteHuey("notifications", filename=str(folder / "huey.db"), fsync=True, results=False)
 
