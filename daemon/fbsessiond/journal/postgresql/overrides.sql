@@ -5,7 +5,7 @@ ON CONFLICT (agent, session) DO UPDATE SET
     state = excluded.state, seq = excluded.seq, document = NULL, checksum = NULL;
 
 -- deliveries.find_due: of those that are equally long due the first entry's, as SQLite's index has them
-SELECT agent, session, seq, attempts, wanted_at, wait FROM pending
+SELECT agent, session, seq, attempts, wanted_at, wait, lease FROM pending
 WHERE handler = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?;
 
 -- deliveries.end_leases: min has one argument in PostgreSQL
