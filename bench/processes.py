@@ -76,6 +76,7 @@ class Daemon:
         self.notified.settimeout(PATIENCE_SECONDS)
         while b"READY=1" not in self.notified.recv(65_536):
             pass
+        self.notified.settimeout(None)
         return time.monotonic() - self.began_at
 
     def until_connected(self, agents: int) -> float:
