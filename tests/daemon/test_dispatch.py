@@ -1539,3 +1539,17 @@ async def test_told_of_what_is_no_longer_true(journal: SqliteJournal) -> None:
     await asyncio.sleep(10)
     await stop(running)
     assert [each.outcome for each in told if isinstance(each, AttemptEnded)] == ["withdrawn"]
+
+
+@virtual
+async def test_forgotten_session(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many entries only the last ones' sessions are kept; the others are made again."""
+    monkeypatch.setattr("fbsessiond.dispatch.SESSIONS_KEPT", 1)
+    recorder, other = Recorder(), Recorder()
+    await append(journal, *[draft(f"S{number}", "Invited", "log", "other") for number in range(3)])
+    async with dispatching_to(journal, route(recorder), route(other, "other")):
+        await asyncio.sleep(1)
+    assert [one.transition.session.id for one in other.deliveries] == ["S0", "S1", "S2"]
+    assert [one.transition.session for one in other.deliveries] == [
+        one.transition.session for one in recorder.deliveries
+    ]

@@ -1,6 +1,7 @@
 """What is the same for all that is leased and carried out, on virtual time."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 
 from fbsessiond.chance import SeededChance
 from fbsessiond.errors import DiskError, FbsessiondError, RefusedError
-from fbsessiond.lane import FINISH_SECONDS, LONGEST_BACKOFF, POLL_SECONDS, Hold, Worker, backoff
+from fbsessiond.lane import CANCEL_SECONDS, FINISH_SECONDS, LONGEST_BACKOFF, POLL_SECONDS, Hold, Worker, backoff
 from fbsessiond.testing import EPOCH, VirtualClock, run_virtual
 
 
@@ -411,3 +412,61 @@ def test_backoff() -> None:
         assert timedelta(0) <= min(pauses) < limit * 0.1
         assert limit * 0.9 < max(pauses) <= limit
     assert backoff(second * 0, 3, LONGEST_BACKOFF, chance) == timedelta(0)
+
+
+async def stubbornly(_: Job) -> None:
+    """Take 100 seconds, whoever cancels that."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 100
+    while loop.time() < until:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(until - loop.time())
+
+
+@virtual
+async def test_time_out() -> None:
+    """What takes too long is cancelled; where that doesn't end it, the log says so, after longer and longer pauses."""
+    jobs = Jobs(stubbornly)
+    jobs.timeout = timedelta(seconds=2)
+    jobs.add("a")
+    async with working(jobs):
+        with capture_logs() as logged:
+            await asyncio.sleep(101)
+    assert [line["event"] for line in logged] == ["handler.does_not_stop"] * 4  # after 7, 17, 37 and 77 seconds
+    assert [job.id for job in jobs.done] == ["a"]
+
+
+@virtual
+async def test_never_stops() -> None:
+    """What doesn't end when the daemon stops is handed back, and named in the log; the stop goes on without it."""
+    jobs = Jobs(stubbornly)
+    jobs.add("a")
+    async with working(jobs) as work:
+        await asyncio.sleep(1)
+        with capture_logs() as logged:
+            assert await work.stop() is None
+        assert asyncio.get_running_loop().time() == 1 + FINISH_SECONDS + CANCEL_SECONDS
+    assert [line["event"] for line in logged] == ["handler.does_not_stop", "deliveries.handed_back"]
+    assert [job.id for job in jobs.released] == ["a"]
+
+
+@virtual
+async def test_more_at_once() -> None:
+    """Where nothing had to wait, more are handed out the next time; those that then have no room are handed back."""
+    jobs = Jobs(slowly)
+    jobs.add("a", "b")
+    async with working(jobs) as work:
+        await asyncio.sleep(0.1)
+        jobs.add("slow 1", "slow 2", "slow 3", "slow 4")
+        work.wake.set()
+        await asyncio.sleep(0.1)
+        assert [name for name, _ in jobs.begun] == ["a", "b", "slow 1", "slow 2"]
+        assert [job.id for job in jobs.released] == ["slow 3", "slow 4"]
+        await asyncio.sleep(20)
+    assert len(jobs.done) == 6
+
+
+async def slowly(job: Job) -> None:
+    """Wait for some seconds where the name says so; else for nothing."""
+    if job.id.startswith("slow"):
+        await asyncio.sleep(5)

@@ -1,11 +1,12 @@
 """fbsessiond.tasks: pieces of work side by side."""
 
 import asyncio
+from contextvars import ContextVar, copy_context
 
 import pytest
 
 from fbsessiond.errors import DiskError, JournalError
-from fbsessiond.tasks import stopped, to_the_end, until_first
+from fbsessiond.tasks import stopped, to_the_end, until_first, within
 from fbsessiond.testing import run_virtual
 
 
@@ -123,3 +124,37 @@ def test_to_the_end() -> None:
 
     assert run_virtual(main()) == 10
     assert done == [5, 10]
+
+
+PLACE: ContextVar[str] = ContextVar("PLACE", default="outside")
+
+
+def test_within() -> None:
+    """Work has a context of its own, and what it waits for reaches it, errors and cancellations included."""
+
+    async def work(failing: asyncio.Future[None]) -> str:
+        PLACE.set("inside")
+        await asyncio.sleep(1)
+        with pytest.raises(DiskError):
+            await failing
+        return PLACE.get()
+
+    async def cancelled(told: list[str]) -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            told.append("cancelled")
+            raise
+
+    async def main() -> None:
+        context, told = copy_context(), list[str]()
+        failing = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(2, failing.set_exception, DiskError("no sync"))
+        assert await within(context, work(failing)) == "inside"
+        assert (PLACE.get(), context[PLACE]) == ("outside", "inside")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await within(copy_context(), cancelled(told))
+        assert told == ["cancelled"]
+
+    run_virtual(main())

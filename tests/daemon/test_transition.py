@@ -11,6 +11,7 @@ from fbsessiond import limits
 from fbsessiond.message import Message
 from fbsessiond.notification import AnyNotification, Document, InvalidNotification, SessionNotification, read
 from fbsessiond.session import TERMINAL_STATES, VANISHED, session_from
+from fbsessiond.testing import make_transition
 from fbsessiond.transition import Change, Kind, Known, derive, merge, state_of
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -500,3 +501,10 @@ def test_deep_session() -> None:
     document = steps[-1][2]
     assert document is not None
     assert session_from(document, "agent1").model_dump_json()
+
+
+def test_notification() -> None:
+    """A transition's notification is decoded when it is asked for, once."""
+    transition = make_transition("LeftChat", "Chatting")
+    assert transition.notification["facebooksession"]["state"] == "LeftChat"
+    assert transition.notification is transition.notification

@@ -66,3 +66,10 @@ def test_crash(fbsessiond: Command, journal: str, monkeypatch: pytest.MonkeyPatc
     ran = fbsessiond("why", "S1", "--journal", journal)
     assert (ran.status, ran.out) == (1, "")
     assert json.loads(ran.err)["event"] == "crashed"
+
+
+def test_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logging brings no rich along, and leaves the way open to whoever imports it later."""
+    monkeypatch.delitem(sys.modules, "rich", raising=False)
+    set_up_log()
+    assert "rich" not in sys.modules

@@ -4,12 +4,12 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
-from fbsessiond.journal.documents import candidate_of, document_of, own_part
+from fbsessiond.journal.documents import candidate_of, document_of, entry_of, own_part
 from fbsessiond.journal.records import Entry
-from fbsessiond.message import Origin
+from fbsessiond.message import Batch, Origin
 from fbsessiond.notification import Document
 from fbsessiond.transition import Kind
-from journal_parts import NOW, message
+from journal_parts import NOW, draft, message
 
 SESSION: Document = {"id": "S1", "state": "Chatting", "userData": {"CASE": 2**70, "NONE": None}}
 ENTRY = Entry(
@@ -74,3 +74,12 @@ def test_candidate() -> None:
     assert (candidate.agent, candidate.session, candidate.before, candidate.after) == ("agent1", "S1", None, "Chatting")
     assert candidate.document == SESSION
     assert candidate_of(replace(ENTRY, notification=b"{")).after == "Chatting"
+
+
+def test_entry_of_a_draft() -> None:
+    """A draft becomes the entry that is read back."""
+    one = draft("S1", "Chatting", before="Invited", merged={"id": "S1", "state": "Chatting", "comment": "kept"})
+    entry = entry_of(7, Batch("agent1", Origin.LIVE, NOW, (one.message,)), one)
+    assert (entry.seq, entry.received_at, entry.agent, entry.session) == (7, NOW, "agent1", "S1")
+    assert (entry.before, entry.after, entry.notification) == ("Invited", "Chatting", one.message.data)
+    assert document_of(entry)["comment"] == "kept"

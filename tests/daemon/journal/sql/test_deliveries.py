@@ -221,3 +221,14 @@ def test_settled_since(connection: sqlite3.Connection) -> None:
         deliveries.append_settled(connection, [(key, state, "why", at(seconds))])
     assert [(one.seq, one.attempts) for one in deliveries.read_settled(connection, at(0))] == [(2, 0), (1, 0)]
     assert [one.seq for one in deliveries.read_settled(connection, at(3))] == [1]
+
+
+def test_held(connection: sqlite3.Connection) -> None:
+    """What is due of a session that is held isn't handed out, nor is it due next; nor what has no entry."""
+    append(connection, draft("S1", "Invited", "log"), draft("S2", "Invited", "log", due_at=after(5)))
+    held = {("agent1", "S1")}
+    due = list(deliveries.find_due(connection, "log", 9, at(9), held, RecentEntries(), 1))
+    assert [(one.entry.session, before) for one, before in due] == [("S2", 0)]
+    assert deliveries.next_due(connection, "log", held) == at(5)
+    connection.execute("DELETE FROM entries")
+    assert list(deliveries.find_due(connection, "log", 9, at(9), (), RecentEntries(), 1)) == []

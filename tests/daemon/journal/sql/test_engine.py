@@ -7,9 +7,11 @@ from daemon.journal.conformance import JournalConformance
 from daemon.journal.sqlite.test_engine import InMemory
 from daemon.journal.suite.engine import Engine
 from fbsessiond.errors import JournalError
+from fbsessiond.journal.records import DeliveryState, Settlement
+from fbsessiond.journal.sql.engine import SqlJournal
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY
-from journal_parts import NOW, append, draft
+from journal_parts import NOW, after, append, draft
 
 
 class TestInMemory(JournalConformance):
@@ -40,3 +42,13 @@ async def test_failed() -> None:
         assert "no such table" in str(await waiting)
         with pytest.raises(JournalError, match="no such table"):
             await journal.known("agent1", "S1")
+
+
+async def test_lease_in_a_transaction(journal: SqliteJournal) -> None:
+    """Where several daemons may write, a lease is in the database when it is handed out, and settled by its number."""
+    await append(journal, draft("S1", "Invited", "log"))
+    (one,) = await SqlJournal.lease(journal, "log", 9, NOW, after(60))
+    assert [record.state for record in journal.reader().deliveries()] == [DeliveryState.RUNNING]
+    assert await SqlJournal.next_due(journal, "log") == after(60)
+    await SqlJournal.settle(journal, [Settlement(one, DeliveryState.DELIVERED, 1)], NOW)
+    assert [record.state for record in journal.reader().deliveries()] == [DeliveryState.DELIVERED]

@@ -195,3 +195,13 @@ def test_place_after_much(connection: sqlite3.Connection) -> None:
         append(connection, *(other() for _ in range(600)))
         append(connection, other(), seconds=6)
     assert entries.place(connection, to_microseconds(after(6))) == 1001
+
+
+def test_read_one(connection: sqlite3.Connection) -> None:
+    """An entry is read by its number, where it is there."""
+    one = draft("S1", "Invited")
+    entries.append(connection, Batch("agent1", Origin.LIVE, NOW, (one.message,)), [one], 1)
+    read = entries.read_one(connection, 1)
+    assert read is not None
+    assert (read.session, read.notification) == ("S1", one.message.data)
+    assert entries.read_one(connection, 2) is None

@@ -25,8 +25,10 @@ from fbsessiond.journal.interface import Journal, Reader
 from fbsessiond.journal.records import DeliveryState, Quarantined, Settlement
 from fbsessiond.journal.sqlite.engine import SqliteJournal
 from fbsessiond.journal.sqlite.file import MEMORY, Lock
+from fbsessiond.journal.sqlite.leases import WRITTEN_WITHIN
 from fbsessiond.journal.sqlite.reader import SqliteReader
 from fbsessiond.message import Batch, Origin
+from fbsessiond.testing import run_virtual
 from journal_parts import NOW, after, append, draft, kill, lease, misfit, noise, other, retry_quarantined, settle
 
 
@@ -591,3 +593,16 @@ async def test_room_after_the_end(journal: SqliteJournal, path: Path) -> None:
     journal.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA freelist_count").fetchone() == (0,)
+
+
+def test_lease_on_disk() -> None:
+    """A lease is on disk soon after it was handed out, though nothing else is written meanwhile."""
+
+    async def main() -> None:
+        with closing(SqliteJournal(MEMORY, NOW)) as journal:
+            await append(journal, draft("S1", "Invited", "log"))
+            assert len(await journal.lease("log", 1, NOW, after(60))) == 1
+            await asyncio.sleep(2 * WRITTEN_WITHIN.total_seconds())
+            assert [record.state for record in journal.reader().deliveries()] == [DeliveryState.RUNNING]
+
+    run_virtual(main())

@@ -390,3 +390,19 @@ def test_packing() -> None:
     another.execute("DELETE FROM dictionaries")
     assert another.execute("SELECT unpack(?)", (packed,)).fetchone() == (packed,)
     another.close()
+
+
+def test_free_pages(path: Path) -> None:
+    """What is deleted isn't in use any more, and is given back to the file system as far as is asked for."""
+    connection = open_to_write(path)
+    before = file.used_bytes(connection)
+    connection.execute("INSERT INTO facts VALUES ('large', zeroblob(400000))")
+    assert file.used_bytes(connection) >= before + 400_000
+    connection.execute("DELETE FROM facts WHERE name = 'large'")
+    assert file.used_bytes(connection) < before + 100_000
+    free = pragma(connection, "freelist_count")
+    assert file.give_back(connection, 10) == 40_960
+    assert pragma(connection, "freelist_count") == int(str(free)) - 10
+    file.give_back(connection, 10_000)
+    assert (file.give_back(connection, 10), pragma(connection, "freelist_count")) == (0, 0)
+    connection.close()
