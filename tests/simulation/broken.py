@@ -154,7 +154,8 @@ def altering(patch: pytest.MonkeyPatch) -> None:
 def overtaking(patch: pytest.MonkeyPatch) -> None:
     """Let a delivery overtake an earlier one of its session."""
     statement = deliveries._SQL["append"]
-    patch.setitem(deliveries._SQL, "append", statement.replace("THEN NULL", "THEN :due_at"))
+    at_once = statement.replace("CASE WHEN", "coalesce(CASE WHEN").replace("ELSE ? END", "END, ?)")
+    patch.setitem(deliveries._SQL, "append", at_once)
 
 
 def never_comparing(patch: pytest.MonkeyPatch) -> None:
