@@ -41,6 +41,30 @@ class Server:
         with psycopg.connect(self.url(database), options=options, autocommit=True) as connection:
             connection.execute(statement.encode())
 
+    @contextmanager
+    def read_only(self) -> Generator[None, None, None]:
+        """Let nothing be written, for a while: sessions that are there end, and new ones can only read."""
+        try:
+            self._reload("ALTER SYSTEM SET default_transaction_read_only = on", "on")
+            others = "backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            self.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")  # noqa: S608  no value
+            yield
+        finally:
+            self._reload("ALTER SYSTEM RESET default_transaction_read_only", "off")
+
+    def _reload(self, change: str, expected: str) -> None:
+        """Change a setting, and wait until new sessions have it."""
+        self.run(change)
+        self.run("SELECT pg_reload_conf()")
+        while self._shown() != expected:
+            pass
+
+    def _shown(self) -> str:
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            row = connection.execute("SHOW default_transaction_read_only").fetchone()
+            assert row is not None
+            return str(row[0])
+
     def start(self, *settings: str) -> None:
         """Start it, and wait until it can be connected to."""
         given = [f"-k {self.folder}", "-c listen_addresses=''", "-c fsync=off", "-c max_connections=50"]

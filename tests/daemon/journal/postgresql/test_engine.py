@@ -176,13 +176,10 @@ async def test_ended_in_a_transaction(journal: PostgresqlJournal, server: Server
 
 async def test_read_only(journal: PostgresqlJournal, server: Server) -> None:
     """A server that can't be written for a while is waited for."""
-    server.run("ALTER SYSTEM SET default_transaction_read_only = on")
-    server.run("SELECT pg_reload_conf()")
-    submitted = asyncio.create_task(append(journal, draft("S1")))
-    await asyncio.wait([submitted], timeout=0.3)
-    assert not submitted.done()
-    server.run("ALTER SYSTEM RESET default_transaction_read_only")
-    server.run("SELECT pg_reload_conf()")
+    with server.read_only():
+        submitted = asyncio.create_task(append(journal, draft("S1")))
+        await asyncio.wait([submitted], timeout=0.3)
+        assert not submitted.done()
     assert await submitted == 1
 
 
